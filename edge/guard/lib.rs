@@ -1,0 +1,13 @@
+//! Who may come in, how many, how often and how slowly.
+//!
+//! The first door stands at accept: it counts open connections and turns away
+//! what is too many, before anything is allocated for them. `client` says who a
+//! request is really from when a proxy stands in front of the node.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod client;
+mod door;
+
+pub use client::behind_proxies;
+pub use door::{Door, Permit};
