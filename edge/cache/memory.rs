@@ -1,0 +1,162 @@
+//! The memory tier: `moka` (TinyLFU admission), weighed in bytes.
+//!
+//! Below each key stand the variants of one resource, newest first. Weights say
+//! what to keep; the ledger's charges, held by the entries, say what is alive.
+
+use crate::entry::Entry;
+use crate::key::Key;
+use http::HeaderMap;
+use moka::ops::compute::Op;
+use moka::sync::Cache;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Variants kept below one key; the oldest goes first.
+const VARIANTS_MAX: usize = 16;
+
+/// Weights are counted in this many bytes, since moka's are 32 bits wide.
+const WEIGHT_BYTES: u64 = 64;
+
+#[derive(Clone)]
+struct Family {
+    key: Key,
+    variants: Arc<[Arc<Entry>]>,
+}
+
+pub(crate) struct Memory {
+    families: Cache<u128, Family, BuildHasherDefault<Ready>>,
+    evicted: Arc<AtomicU64>,
+}
+
+/// What a lookup in the memory tier found.
+pub(crate) enum Found {
+    Nothing,
+    /// Stored under this key, but for other request fields.
+    OtherVariants,
+    Variant(Arc<Entry>),
+}
+
+impl Memory {
+    pub(crate) fn new(bytes: u64) -> Memory {
+        let evicted = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&evicted);
+        Memory {
+            families: Cache::builder()
+                .max_capacity(bytes / WEIGHT_BYTES)
+                .weigher(|_, family: &Family| {
+                    let bytes: u64 = family.variants.iter().map(|entry| entry.bytes()).sum();
+                    u32::try_from(bytes.div_ceil(WEIGHT_BYTES)).unwrap_or(u32::MAX)
+                })
+                .eviction_listener(move |_, family, cause| {
+                    if cause.was_evicted() {
+                        count.fetch_add(family.variants.len() as u64, Ordering::Relaxed);
+                    }
+                })
+                .build_with_hasher(BuildHasherDefault::default()),
+            evicted,
+        }
+    }
+
+    pub(crate) fn find(&self, key: &Key, request: &HeaderMap) -> Found {
+        let Some(family) = self.families.get(&key.hash()) else {
+            return Found::Nothing;
+        };
+        if family.key != *key {
+            return Found::Nothing;
+        }
+        match family
+            .variants
+            .iter()
+            .find(|entry| entry.meta.variance.fits(request))
+        {
+            Some(entry) => Found::Variant(Arc::clone(entry)),
+            None => Found::OtherVariants,
+        }
+    }
+
+    /// Puts an entry in the place of the one for the same request fields.
+    pub(crate) fn insert(&self, entry: Arc<Entry>) {
+        let key = entry.meta.key.clone();
+        self.families
+            .entry(key.hash())
+            .and_upsert_with(move |before| {
+                let mut variants = vec![Arc::clone(&entry)];
+                if let Some(before) = before.map(moka::Entry::into_value)
+                    && before.key == key
+                {
+                    let others = before
+                        .variants
+                        .iter()
+                        .filter(|other| other.meta.variance != entry.meta.variance);
+                    variants.extend(others.take(VARIANTS_MAX - 1).cloned());
+                }
+                Family {
+                    key,
+                    variants: variants.into(),
+                }
+            });
+    }
+
+    /// Drops this very entry, if it is still there.
+    pub(crate) fn remove(&self, entry: &Arc<Entry>) {
+        self.families
+            .entry(entry.meta.key.hash())
+            .and_compute_with(|before| {
+                let Some(before) = before.map(moka::Entry::into_value) else {
+                    return Op::Nop;
+                };
+                let left: Vec<_> = before
+                    .variants
+                    .iter()
+                    .filter(|other| !Arc::ptr_eq(other, entry))
+                    .cloned()
+                    .collect();
+                if left.len() == before.variants.len() {
+                    return Op::Nop;
+                }
+                if left.is_empty() {
+                    return Op::Remove;
+                }
+                Op::Put(Family {
+                    key: before.key,
+                    variants: left.into(),
+                })
+            });
+    }
+
+    /// Does the evictions that are due.
+    pub(crate) fn settle(&self) {
+        self.families.run_pending_tasks();
+    }
+
+    pub(crate) fn keys(&self) -> u64 {
+        self.families.entry_count()
+    }
+
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+}
+
+/// Keys are hashes already, keyed with a secret: half of one is hash enough.
+#[derive(Default)]
+struct Ready(u64);
+
+impl Hasher for Ready {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 ^= u64::from_le_bytes(word);
+        }
+    }
+
+    fn write_u128(&mut self, hash: u128) {
+        self.0 = hash as u64;
+    }
+}
