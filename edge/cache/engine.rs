@@ -5,8 +5,10 @@
 //! one lock before a fill is given out, so however many clients come at once,
 //! one of them fetches.
 
+use crate::body::weight;
 use crate::entry::{Entry, Meta};
-use crate::fill::{Fill, Phase, State};
+use crate::fill::Fill;
+use crate::flow::{Flow, Phase};
 use crate::freshness::{Now, Rule, Terms};
 use crate::key::Key;
 use crate::ledger::{Charge, Ledger};
@@ -29,7 +31,8 @@ const SHARDS: usize = 64;
 /// Plain settings of the engine.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Budget of the memory tier in bytes, heads and keys included.
+    /// Budget of the memory tier in bytes, heads, keys and fills under way
+    /// included.
     pub memory_bytes: u64,
     /// The largest body the memory tier keeps; at most a quarter of the budget.
     pub object_bytes_max: u64,
@@ -150,11 +153,27 @@ pub struct Counters {
 #[derive(Debug)]
 pub(crate) struct Slot(Arc<Engine>);
 
+impl Slot {
+    fn take(engine: &Arc<Engine>) -> Option<Slot> {
+        engine
+            .under_way
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |fills| {
+                (fills < engine.settings.fills_max).then_some(fills + 1)
+            })
+            .ok()?;
+        Some(Slot(Arc::clone(engine)))
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// The fills of one shard of the keys that may still be joined. As many as
+/// fetches are under way, at most.
+type Fills = HashMap<u128, Vec<Arc<Flow>>>;
 
 /// The HTTP cache.
 pub struct Engine {
@@ -164,7 +183,7 @@ pub struct Engine {
     marks: Marks,
     passes: Passes,
     clock: Clock,
-    fills: Box<[Mutex<HashMap<u128, Vec<Arc<State>>>>]>,
+    fills: Box<[Mutex<Fills>]>,
     under_way: AtomicUsize,
     no_room: AtomicU64,
 }
@@ -179,17 +198,16 @@ impl std::fmt::Debug for Engine {
 
 impl Engine {
     /// An empty cache.
-    pub fn new(settings: Settings) -> Arc<Engine> {
+    pub fn new(mut settings: Settings) -> Arc<Engine> {
         let budget = settings.memory_bytes;
-        let limit = budget + budget / 20;
+        settings.object_bytes_max = settings.object_bytes_max.min(budget / 4);
         // What moka may hold leaves room for fills under way, since it makes
         // room only after an insert.
         let for_fills = settings.object_bytes_max.max(budget / 8);
-        let kept = limit.saturating_sub(for_fills).max(budget / 2);
         Arc::new(Engine {
             settings,
-            memory: Memory::new(kept),
-            ledger: Ledger::new(limit),
+            memory: Memory::new(budget - for_fills),
+            ledger: Ledger::new(budget),
             marks: Marks::default(),
             passes: Passes::new(),
             clock: Clock::default(),
@@ -201,36 +219,39 @@ impl Engine {
 
     /// Looks a request up. Hands out at most one fill per key and variant.
     pub fn lookup(self: &Arc<Self>, ask: &Ask<'_>) -> Lookup {
-        let found = self.memory.find(ask.key, ask.headers);
-        if let Found::Variant(entry) = &found
-            && let Standing::Fresh(left) = self.judge(entry, ask)
-        {
-            return Lookup::Fresh(Arc::clone(entry), left);
+        if let (Found::Variant(entry), Some(Standing::Fresh(left))) = self.stands(ask) {
+            return Lookup::Fresh(entry, left);
         }
         if let Some(why) = self.remembered(ask) {
             return Lookup::Pass(why);
         }
         let mut fills = self.shard(ask.key).lock();
         // A fill that has ended in between has put its entry in first.
-        let found = self.memory.find(ask.key, ask.headers);
-        let standing = match &found {
-            Found::Variant(entry) => Some(self.judge(entry, ask)),
-            _ => None,
-        };
+        let (found, standing) = self.stands(ask);
         if let (Found::Variant(entry), Some(Standing::Fresh(left))) = (&found, &standing) {
             return Lookup::Fresh(Arc::clone(entry), *left);
         }
-        if let Some(reader) = self.joinable(&fills, ask) {
+        let joined = self
+            .joinable(&fills, &found, ask)
+            .find_map(|flow| Reader::join(flow, self, false));
+        if let Some(reader) = joined {
             return Lookup::Follow(reader);
         }
         if ask.method == Method::HEAD {
             return Lookup::Pass(Why::Method);
         }
-        if self.under_way.load(Ordering::Relaxed) >= self.settings.fills_max {
+        let Some(slot) = Slot::take(self) else {
             return Lookup::Pass(Why::Busy);
-        }
-        let (missed, stale) = self.missed(found, standing);
-        let (fill, reader) = self.begin(&mut fills, ask, stale.clone());
+        };
+        let (missed, entry) = missed(found, standing);
+        let stale = match entry {
+            Some(entry) if missed == Missed::Purged => {
+                self.memory.remove(&entry);
+                None
+            }
+            entry => entry,
+        };
+        let (fill, reader) = self.begin(&mut fills, ask, slot, stale.clone());
         match stale {
             Some(entry) => Lookup::Stale(entry, fill, reader),
             None => Lookup::Miss(missed, fill, reader),
@@ -239,29 +260,30 @@ impl Engine {
 
     /// What `lookup` would answer, without side effects.
     pub fn peek(self: &Arc<Self>, ask: &Ask<'_>) -> Peek {
-        let found = self.memory.find(ask.key, ask.headers);
-        let standing = match &found {
-            Found::Variant(entry) => Some(self.judge(entry, ask)),
-            _ => None,
-        };
+        let (found, standing) = self.stands(ask);
         if let (Found::Variant(entry), Some(Standing::Fresh(left))) = (&found, &standing) {
             return Peek::Fresh(Arc::clone(entry), *left);
         }
         if let Some(why) = self.remembered(ask) {
             return Peek::Pass(why);
         }
-        if self.joinable(&self.shard(ask.key).lock(), ask).is_some() {
+        let fills = self.shard(ask.key).lock();
+        if self
+            .joinable(&fills, &found, ask)
+            .any(|flow| flow.has_beginning())
+        {
             return Peek::Following;
         }
+        drop(fills);
         if ask.method == Method::HEAD {
             return Peek::Pass(Why::Method);
         }
         if self.under_way.load(Ordering::Relaxed) >= self.settings.fills_max {
             return Peek::Pass(Why::Busy);
         }
-        match self.missed(found, standing) {
-            (_, Some(entry)) => Peek::Stale(entry),
-            (missed, None) => Peek::Miss(missed),
+        match missed(found, standing) {
+            (Missed::Stale, Some(entry)) => Peek::Stale(entry),
+            (missed, _) => Peek::Miss(missed),
         }
     }
 
@@ -274,7 +296,12 @@ impl Engine {
         framed: bool,
         body_bytes: Option<u64>,
     ) {
-        if self.passes.get(ask.key, ask.now).is_none() || !framed {
+        let Some(mark) = self.passes.get(ask.key, ask.now) else {
+            return;
+        };
+        // One of unknown length may be as large as the one before it was.
+        let measured = mark.why != Why::TooLarge || body_bytes.is_some();
+        if !framed || !measured {
             return;
         }
         let terms = Terms::of(head.status, &head.headers, ask.now, ask.now);
@@ -295,13 +322,13 @@ impl Engine {
     /// Purges. What was fetched before this call and fits is covered, fetches
     /// under way included. Returns the stamp of the mark.
     pub fn purge(&self, selector: Selector, mode: Mode, now: Now) -> Stamp {
-        let stamp = self.clock.next(now.wall);
-        self.marks.set(selector, mode, stamp);
-        stamp
+        self.marks.set(selector, mode, || self.clock.next(now.wall))
     }
 
-    /// Figures for metrics.
+    /// Figures for metrics. What was evicted or replaced is let go of first, so
+    /// that they are exact.
     pub fn counters(&self) -> Counters {
+        self.memory.settle();
         Counters {
             live_bytes: self.ledger.live(),
             keys: self.memory.keys(),
@@ -317,6 +344,16 @@ impl Engine {
         entry.meta.terms.lifetime(rules).1
     }
 
+    /// What is stored for a request, and how it stands.
+    fn stands(&self, ask: &Ask<'_>) -> (Found, Option<Standing>) {
+        let found = self.memory.find(ask.key, ask.headers);
+        let standing = match &found {
+            Found::Variant(entry) => Some(self.judge(entry, ask)),
+            _ => None,
+        };
+        (found, standing)
+    }
+
     fn judge(&self, entry: &Arc<Entry>, ask: &Ask<'_>) -> Standing {
         let meta = &entry.meta;
         let latest = self.marks.latest();
@@ -330,22 +367,6 @@ impl Engine {
         match meta.terms.fresh_for(ask.rules, ask.now) {
             Some(left) => Standing::Fresh(left),
             None => Standing::Stale,
-        }
-    }
-
-    fn missed(&self, found: Found, standing: Option<Standing>) -> (Missed, Option<Arc<Entry>>) {
-        match (found, standing) {
-            (Found::Variant(entry), Some(Standing::Stale)) => {
-                let fields = &entry.meta.fields;
-                let validator = fields.contains_key(ETAG) || fields.contains_key(LAST_MODIFIED);
-                (Missed::Stale, validator.then_some(entry))
-            }
-            (Found::Variant(entry), _) => {
-                self.memory.remove(&entry);
-                (Missed::Purged, None)
-            }
-            (Found::OtherVariants, _) => (Missed::Vary, None),
-            (Found::Nothing, _) => (Missed::Uri, None),
         }
     }
 
@@ -367,97 +388,123 @@ impl Engine {
         })
     }
 
-    /// A fill under way that this request may read with.
-    fn joinable(
-        self: &Arc<Self>,
-        fills: &HashMap<u128, Vec<Arc<State>>>,
-        ask: &Ask<'_>,
-    ) -> Option<Reader> {
+    /// The fills under way whose answer this request may be given.
+    fn joinable<'a>(
+        &'a self,
+        fills: &'a Fills,
+        found: &'a Found,
+        ask: &'a Ask<'_>,
+    ) -> impl Iterator<Item = &'a Arc<Flow>> {
         let latest = self.marks.latest();
-        fills
-            .get(&ask.key.hash())?
-            .iter()
-            .filter(|state| state.key == *ask.key)
-            .filter(|state| {
-                // Purged while under way: this request came after the purge.
-                state.stamp.0 > latest
-                    || self
-                        .marks
-                        .find_for(&state.host, &state.target, &[])
-                        .covering(state.stamp)
-                        .is_none()
+        let flows = fills.get(&ask.key.hash()).map_or(&[][..], Vec::as_slice);
+        let flows = flows.iter().filter(|flow| flow.key == *ask.key);
+        // Which fields choose the variant is known once one head is there:
+        // nobody waits for a fill that will turn out to be for others.
+        let known: Vec<Arc<Meta>> = flows
+            .clone()
+            .filter_map(|flow| match &flow.inner.lock().phase {
+                Phase::Live(meta) => Some(Arc::clone(meta)),
+                _ => None,
             })
-            .filter(|state| match &state.inner.lock().phase {
-                Phase::Waiting => true,
+            .collect();
+        flows.filter(move |flow| {
+            let phase = flow.inner.lock().phase.clone();
+            match phase {
+                Phase::Waiting => {
+                    let agree = |meta: &Arc<Meta>| meta.variance.agree(&flow.request, ask.headers);
+                    !self.is_purged_while_waiting(flow, latest)
+                        && known.iter().all(agree)
+                        && found.agree(&flow.request, ask.headers)
+                }
                 Phase::Live(meta) => {
-                    meta.variance.fits(ask.headers) && !self.purged_before(meta, latest)
+                    meta.variance.fits(ask.headers)
+                        && meta.terms.fresh_for(ask.rules, ask.now).is_some()
+                        && !self.is_purged(&meta, latest)
                 }
                 _ => false,
-            })
-            .find_map(|state| Reader::join(state, self, false))
+            }
+        })
     }
 
     fn begin(
         self: &Arc<Self>,
-        fills: &mut HashMap<u128, Vec<Arc<State>>>,
+        fills: &mut Fills,
         ask: &Ask<'_>,
+        slot: Slot,
         stale: Option<Arc<Entry>>,
     ) -> (Fill, Reader) {
-        let stamp = self.clock.next(ask.now.wall);
-        let state = Arc::new(State::new(ask.key.clone(), ask.host, ask.target, stamp));
+        let flow = Arc::new(Flow::new(
+            ask.key.clone(),
+            ask.host,
+            ask.target,
+            ask.headers.clone(),
+            self.clock.next(ask.now.wall),
+            self.ledger.count(0),
+        ));
         fills
             .entry(ask.key.hash())
             .or_default()
-            .push(Arc::clone(&state));
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        let reader = Reader::join(&state, self, true).expect("a new fill has its beginning");
-        let fill = Fill::new(
-            Arc::clone(self),
-            state,
-            Arc::clone(ask.rules),
-            ask.headers.clone(),
-            ask.now,
-            stale,
-            Slot(Arc::clone(self)),
-        );
+            .push(Arc::clone(&flow));
+        let reader = Reader::join(&flow, self, true).expect("a new fill has its beginning");
+        let rules = Arc::clone(ask.rules);
+        let fill = Fill::new(Arc::clone(self), flow, rules, ask.now, stale, slot);
         (fill, reader)
     }
 
-    fn shard(&self, key: &Key) -> &Mutex<HashMap<u128, Vec<Arc<State>>>> {
+    fn shard(&self, key: &Key) -> &Mutex<Fills> {
         &self.fills[(key.hash() >> 64) as usize % SHARDS]
     }
 
     /// Nobody new joins this fill from now on.
-    pub(crate) fn leave(&self, state: &Arc<State>) {
-        let mut fills = self.shard(&state.key).lock();
-        if let Some(of_key) = fills.get_mut(&state.key.hash()) {
-            of_key.retain(|other| !Arc::ptr_eq(other, state));
+    pub(crate) fn leave(&self, flow: &Arc<Flow>) {
+        let mut fills = self.shard(&flow.key).lock();
+        if let Some(of_key) = fills.get_mut(&flow.key.hash()) {
+            of_key.retain(|other| !Arc::ptr_eq(other, flow));
             if of_key.is_empty() {
-                fills.remove(&state.key.hash());
+                fills.remove(&flow.key.hash());
             }
         }
     }
 
-    /// A charge for a head and its body, or `None` when it cannot be kept.
-    pub(crate) fn room_for(&self, meta: &Meta, body_bytes: u64) -> Option<Charge> {
-        if body_bytes > self.settings.object_bytes_max {
-            return None;
-        }
-        let bytes = meta.bytes() + body_bytes;
-        let charge = self.ledger.take(bytes).or_else(|| {
-            self.memory.settle();
-            self.ledger.take(bytes)
-        });
-        if charge.is_none() {
-            self.no_room.fetch_add(1, Ordering::Relaxed);
-        }
-        charge
+    /// The largest body that a route keeps.
+    pub(crate) fn keeps(&self, rules: &Rules) -> u64 {
+        rules.object_bytes_max.min(self.settings.object_bytes_max)
     }
 
-    /// Does evictions that are due, then tries again.
-    pub(crate) fn settle_then(&self, again: impl FnOnce() -> bool) -> bool {
-        self.memory.settle();
-        again()
+    /// Charges for a head, and for as much of its body as is announced.
+    pub(crate) fn room_for(&self, meta: &Meta, body: Option<u64>) -> Result<(Charge, Charge), Why> {
+        let body = body.unwrap_or(0);
+        if body > self.settings.object_bytes_max {
+            return Err(Why::TooLarge);
+        }
+        let head = meta.bytes();
+        let mut charge = self.more_room(head + weight(body))?;
+        Ok((charge.split(head), charge))
+    }
+
+    /// A charge of `more`, if there is room.
+    pub(crate) fn more_room(&self, more: u64) -> Result<Charge, Why> {
+        let mut live = self.ledger.live();
+        loop {
+            if let Some(charge) = self.ledger.take(more) {
+                return Ok(charge);
+            }
+            // Evictions that are due may free what is wanted.
+            self.memory.settle();
+            let before = std::mem::replace(&mut live, self.ledger.live());
+            if live >= before {
+                break;
+            }
+        }
+        self.ledger.take(more).ok_or_else(|| {
+            self.no_room.fetch_add(1, Ordering::Relaxed);
+            Why::NoRoom
+        })
+    }
+
+    /// A charge for what is there already.
+    pub(crate) fn count(&self, bytes: u64) -> Charge {
+        self.ledger.count(bytes)
     }
 
     pub(crate) fn insert(&self, entry: Arc<Entry>) {
@@ -468,7 +515,13 @@ impl Engine {
         self.memory.remove(entry);
     }
 
+    /// How much of a body that is not kept may wait for its slowest reader.
+    /// Nothing, while more memory is in use than should be: then each fill has
+    /// one piece on its way.
     pub(crate) fn window_bytes(&self) -> u64 {
+        if self.ledger.is_over() {
+            return 0;
+        }
         self.settings.window_bytes
     }
 
@@ -476,17 +529,50 @@ impl Engine {
         self.marks.latest()
     }
 
-    pub(crate) fn purged_before(&self, meta: &Meta, known: u64) -> bool {
-        known > meta.stamp.0 && self.marks.find(meta).purged_between(meta.stamp, known)
+    /// Whether a request that came when `known` was the newest mark must not be
+    /// given this. Of several purges only the newest is known, so one that came
+    /// later than the request may hide one that came before it: in doubt, yes.
+    pub(crate) fn is_purged(&self, meta: &Meta, known: u64) -> bool {
+        known > meta.stamp.0 && self.marks.find(meta).covering(meta.stamp).is_some()
     }
 
-    pub(crate) fn remember_pass(&self, key: &Key, why: Why, stamp: Stamp, now: Now) {
+    /// The same for a fill whose head, and so its tags, are not known yet.
+    fn is_purged_while_waiting(&self, flow: &Flow, known: u64) -> bool {
+        known > flow.stamp.0
+            && self
+                .marks
+                .find_for(&flow.host, &flow.target, &[])
+                .covering(flow.stamp)
+                .is_some()
+    }
+
+    /// Whether a stored response was purged for good.
+    pub(crate) fn is_gone(&self, meta: &Meta) -> bool {
+        self.marks.find(meta).covering(meta.stamp) == Some(Mode::Hard)
+    }
+
+    pub(crate) fn remember_pass(&self, flow: &Flow, why: Why, now: Now) {
         if why.met_by_all() {
-            self.passes.remember(key, why, stamp, now);
+            self.passes.remember(&flow.key, why, flow.stamp, now);
         }
     }
 
     pub(crate) fn forget_pass(&self, key: &Key) {
         self.passes.forget(key);
+    }
+}
+
+/// Why what was found cannot be used, and what of it can be validated, or was
+/// purged.
+fn missed(found: Found, standing: Option<Standing>) -> (Missed, Option<Arc<Entry>>) {
+    match (found, standing) {
+        (Found::Variant(entry), Some(Standing::Stale)) => {
+            let fields = &entry.meta.fields;
+            let validator = fields.contains_key(ETAG) || fields.contains_key(LAST_MODIFIED);
+            (Missed::Stale, validator.then_some(entry))
+        }
+        (Found::Variant(entry), _) => (Missed::Purged, Some(entry)),
+        (Found::OtherVariants(_), _) => (Missed::Vary, None),
+        (Found::Nothing, _) => (Missed::Uri, None),
     }
 }

@@ -4,25 +4,33 @@
 //! served while the body still streams; an `Entry` is a `Meta` with a complete
 //! body.
 
-use crate::body::Fragments;
+use crate::body::{Fragments, taken, weight};
 use crate::directives::Directives;
 use crate::freshness::{Now, Terms};
 use crate::key::Key;
+use crate::ledger::Charge;
+use crate::marks::ANY_TAG;
 use crate::stamp::Stamp;
 use crate::validate;
 use crate::vary::Variance;
+use bytes::Bytes;
 use http::header::{AGE, CONNECTION};
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-/// How many purge tags of one response are heeded; the rest is dropped.
+/// How many purge tags of one response are told apart; one with more counts as
+/// carrying every tag.
 const TAGS_MAX: usize = 128;
 
 /// What an entry weighs beside its body, key and fields: the structs, their
-/// allocations and its row in the memory tier, measured and rounded up.
+/// allocations and its row in the memory tier. Measured, by the test
+/// `what_a_stored_object_weighs`, with the allocator that the node uses.
 const ENTRY_BYTES: u64 = 1024;
+
+/// What one field takes in a `HeaderMap` beside its name and value.
+const FIELD_BYTES: usize = 104;
 
 /// The head of a stored response, and what decides about its use.
 #[derive(Debug)]
@@ -46,6 +54,8 @@ pub struct Meta {
     pub(crate) variance: Variance,
     pub(crate) tags: Box<[Box<str>]>,
     checked: AtomicU64,
+    /// For its bytes, as long as anybody holds it.
+    charge: Option<Charge>,
 }
 
 /// A complete stored response.
@@ -72,14 +82,14 @@ pub(crate) struct Arrival<'a> {
 
 impl Meta {
     /// Makes the head of a response that has just arrived with `fields`.
-    pub(crate) fn new(arrival: Arrival<'_>, fields: HeaderMap) -> Meta {
-        let terms = Terms::of(arrival.status, &fields, arrival.asked, arrival.got);
-        let tags = tags(&fields, arrival.tags);
-        let variance = Variance::of(arrival.request, &fields);
+    pub(crate) fn new(arrival: Arrival<'_>, fields: &HeaderMap) -> Meta {
+        let terms = Terms::of(arrival.status, fields, arrival.asked, arrival.got);
+        let tags = tags(fields, arrival.tags);
+        let variance = Variance::of(arrival.request, fields);
         Meta {
             key: arrival.key.clone(),
             status: arrival.status,
-            fields: storable(fields),
+            fields: compact(&storable(fields)),
             terms,
             arrived: arrival.got.wall,
             stamp: arrival.stamp,
@@ -88,13 +98,14 @@ impl Meta {
             variance,
             tags,
             checked: AtomicU64::new(arrival.stamp.0),
+            charge: None,
         }
     }
 
     /// This head as a 304 with `update` leaves it (RFC 9111, section 3.2).
     /// Freshness is worked out anew from the updated fields.
     pub(crate) fn refreshed(&self, arrival: Arrival<'_>, update: &HeaderMap) -> Meta {
-        let mut fields = validate::refresh(&self.fields, update);
+        let mut fields = validate::refresh(&self.fields, &end_to_end(update));
         // Age and Date of the 304 count, not those of the stored response.
         if let Some(age) = update.get(AGE) {
             fields.insert(AGE, age.clone());
@@ -104,20 +115,25 @@ impl Meta {
                 status: self.status,
                 ..arrival
             },
-            fields,
+            &fields,
         )
+    }
+
+    /// Counts its bytes for as long as it lives.
+    pub(crate) fn hold(&mut self, charge: Charge) {
+        self.charge = Some(charge);
     }
 
     /// About how many bytes it takes, for the budget.
     pub(crate) fn bytes(&self) -> u64 {
-        let fields: usize = self
-            .fields
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + 80)
-            .sum();
-        let tags: usize = self.tags.iter().map(|tag| tag.len() + 16).sum();
-        let names = self.host.len() + self.target.len() + self.key.bytes();
-        ENTRY_BYTES + (fields + tags + names + self.variance.bytes()) as u64
+        let table = self.fields.capacity() * FIELD_BYTES;
+        let index = (self.fields.capacity() * 4 / 3).next_power_of_two() * 4;
+        let names: usize = self.fields.keys().map(|name| name.as_str().len()).sum();
+        let values: usize = self.fields.values().map(HeaderValue::len).sum();
+        let tags: usize = self.tags.iter().map(|tag| tag.len() + 32).sum();
+        let own = self.host.len() + self.target.len() + self.key.bytes();
+        let rest = index + names + tags + own + self.variance.bytes();
+        ENTRY_BYTES + taken(table as u64) + taken(values as u64) + rest as u64
     }
 
     /// The purge mark up to which this entry has been found clean.
@@ -132,7 +148,7 @@ impl Meta {
 
 impl Entry {
     pub(crate) fn bytes(&self) -> u64 {
-        self.meta.bytes() + self.body.len()
+        self.meta.bytes() + weight(self.body.len())
     }
 }
 
@@ -148,27 +164,50 @@ const HOP_BY_HOP: [&str; 8] = [
     "upgrade",
 ];
 
-/// Drops what a shared cache must not keep (RFC 9111, section 3.1) and `Age`,
-/// which is counted anew for every use.
-fn storable(mut fields: HeaderMap) -> HeaderMap {
-    let said = Directives::read(&fields);
+/// The fields that are not about one connection.
+fn end_to_end(fields: &HeaderMap) -> HeaderMap {
     let named: Vec<String> = fields
         .get_all(CONNECTION)
         .iter()
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(','))
         .map(|name| name.trim().to_ascii_lowercase())
-        .chain(said.private_fields)
-        .chain(said.no_cache_fields)
         .collect();
-    for name in named {
-        fields.remove(name.as_str());
-    }
-    for name in HOP_BY_HOP {
+    let mut fields = fields.clone();
+    for name in named.iter().map(String::as_str).chain(HOP_BY_HOP) {
         fields.remove(name);
+    }
+    fields
+}
+
+/// Drops what a shared cache must not keep (RFC 9111, section 3.1) and `Age`,
+/// which is counted anew for every use.
+fn storable(fields: &HeaderMap) -> HeaderMap {
+    let said = Directives::read(fields);
+    let mut fields = end_to_end(fields);
+    for name in said.private_fields.iter().chain(&said.no_cache_fields) {
+        fields.remove(name.as_str());
     }
     fields.remove(AGE);
     fields
+}
+
+/// The same fields in a map of just the right size, their values in one buffer
+/// of their own: as they came they are slices of the read buffer, and one field
+/// kept would keep all of it.
+fn compact(fields: &HeaderMap) -> HeaderMap {
+    let bytes = fields.values().map(HeaderValue::len).sum();
+    let mut values = Vec::with_capacity(bytes);
+    for value in fields.values() {
+        values.extend_from_slice(value.as_bytes());
+    }
+    let mut values = Bytes::from(values);
+    let mut map = HeaderMap::with_capacity(fields.keys_len());
+    for (name, value) in fields {
+        let copy = HeaderValue::from_maybe_shared(values.split_to(value.len()));
+        map.append(name.clone(), copy.unwrap_or_else(|_| value.clone()));
+    }
+    map
 }
 
 /// Purge tags: `Surrogate-Key` separates with spaces, `Cache-Tag` with commas.
@@ -178,21 +217,21 @@ fn tags(fields: &HeaderMap, inner: Vec<String>) -> Box<[Box<str>]> {
         fields
             .get_all(HeaderName::from_static(name))
             .iter()
-            .filter_map(|line| line.to_str().ok())
+            .filter_map(|line| std::str::from_utf8(line.as_bytes()).ok())
             .flat_map(move |line| line.split(separator))
             .map(str::trim)
             .filter(|tag| !tag.is_empty())
     };
-    inner
-        .into_iter()
-        .map(String::into_boxed_str)
-        .chain(
-            listed("surrogate-key", |c| c == ' ')
-                .chain(listed("cache-tag", |c| c == ','))
-                .map(Box::from),
-        )
-        .take(TAGS_MAX)
-        .collect()
+    let mut all = inner.into_iter().map(String::into_boxed_str).chain(
+        listed("surrogate-key", |c| c == ' ')
+            .chain(listed("cache-tag", |c| c == ','))
+            .map(Box::from),
+    );
+    let mut tags: Vec<Box<str>> = all.by_ref().take(TAGS_MAX).collect();
+    if all.next().is_some() {
+        tags.push(ANY_TAG.into());
+    }
+    tags.into()
 }
 
 #[cfg(test)]
@@ -209,7 +248,7 @@ mod tests {
 
     #[test]
     fn connection_private_and_age_fields_are_not_kept() {
-        let got = storable(map(&[
+        let got = storable(&map(&[
             ("connection", "x-hop, close"),
             ("x-hop", "1"),
             ("keep-alive", "5"),
@@ -231,5 +270,34 @@ mod tests {
         );
         let got: Vec<&str> = got.iter().map(AsRef::as_ref).collect();
         assert_eq!(got, ["\0store:www", "a", "b", "c d", "e"]);
+    }
+
+    #[test]
+    fn a_response_with_too_many_tags_counts_as_carrying_every_tag() {
+        let line = |count: usize| {
+            let all: Vec<String> = (0..count).map(|i| format!("t{i}")).collect();
+            map(&[("surrogate-key", all.join(" ").as_str())])
+        };
+        let got = tags(&line(TAGS_MAX), Vec::new());
+        assert_eq!((got.len(), &*got[TAGS_MAX - 1]), (TAGS_MAX, "t127"));
+        let got = tags(&line(TAGS_MAX + 1), Vec::new());
+        assert_eq!(got.len(), TAGS_MAX + 1);
+        assert_eq!(&*got[TAGS_MAX], ANY_TAG);
+    }
+
+    #[test]
+    fn kept_fields_share_one_buffer_of_their_own() {
+        let read = Bytes::from("x".repeat(4096));
+        let mut fields = HeaderMap::new();
+        for name in ["x-a", "x-b"] {
+            let value = HeaderValue::from_maybe_shared(read.slice(..10)).unwrap();
+            fields.append(name.parse::<HeaderName>().unwrap(), value.clone());
+            fields.append(name.parse::<HeaderName>().unwrap(), value);
+        }
+        let got = compact(&fields);
+        assert_eq!(got, fields);
+        let first = got["x-a"].as_bytes().as_ptr();
+        let apart = got["x-b"].as_bytes().as_ptr() as usize - first as usize;
+        assert!(first != read.as_ptr() && apart < 40);
     }
 }

@@ -4,9 +4,9 @@
 //! One lock guards all of it and is never held while another lock of the engine
 //! is taken. Readers wait for `news`, the writer for `room`.
 
-use crate::body::Fragments;
+use crate::body::{Fragments, weight};
 use crate::entry::{Entry, Meta};
-use crate::fill::Failure;
+use crate::fill::{Abandoned, Failure};
 use crate::key::Key;
 use crate::ledger::Charge;
 use crate::pieces::Pieces;
@@ -179,12 +179,16 @@ impl Flow {
     }
 
     /// The last byte has come: makes the body, if it is to be kept. Readers go
-    /// on in it; the end is announced by `end`, once it is stored.
-    pub(crate) fn complete(&self) -> Result<Option<Arc<Fragments>>, Failure> {
+    /// on in it; the end is announced by `end`, once it is stored. `torn` is
+    /// whether bytes are missing.
+    pub(crate) fn complete(&self, torn: bool) -> Result<Option<Arc<Fragments>>, Failure> {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
         if let Some(Err(failure)) = &inner.done {
             return Err(Arc::clone(failure));
+        }
+        if torn {
+            return Err(Arc::new(Abandoned));
         }
         if let Some(wanted) = inner.wanted
             && wanted != inner.pieces.end()
@@ -195,7 +199,7 @@ impl Flow {
         if !inner.kept {
             return Ok(None);
         }
-        inner.charge.become_bytes(inner.pieces.held());
+        inner.charge.become_bytes(weight(inner.pieces.held()));
         let body = Fragments::new(inner.pieces.close(), inner.charge.take_all());
         inner.body = Some(Arc::new(body));
         Ok(inner.body.clone())

@@ -156,7 +156,10 @@ fn lifetime(
 /// Section 4.2.3: the larger of what `Date` shows and what upstream caches
 /// said, plus the time the answer took.
 fn age_on_arrival(headers: &HeaderMap, date: SystemTime, asked: Now, got: Now) -> Duration {
+    // `Date` has whole seconds; so must the clock it is compared with, or what
+    // has just been made would be up to a second old.
     let apparent = got.wall.duration_since(date).unwrap_or_default();
+    let apparent = Duration::from_secs(apparent.as_secs());
     let delay = got.mono.saturating_duration_since(asked.mono);
     let said = headers.get(AGE).and_then(age_field).unwrap_or_default();
     apparent.max(said + delay)
@@ -309,7 +312,10 @@ mod tests {
     #[test]
     fn no_cache_is_validated_every_time() {
         let got = terms(&[("cache-control", "no-cache, max-age=60")]);
-        assert!(got.fresh_for(&Rules::default(), Now {
+        assert!(
+            got.fresh_for(
+                &Rules::default(),
+                Now {
                     wall: SystemTime::now(),
                     mono: got.arrived
                 }

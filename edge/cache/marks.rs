@@ -9,7 +9,7 @@
 use crate::entry::Meta;
 use crate::stamp::Stamp;
 use parking_lot::RwLock;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Marks held before the narrow ones of the fullest host, or the tags, are
@@ -89,26 +89,40 @@ impl Levels {
             None
         }
     }
-
-    /// Whether something fetched at `stamp` was purged by a mark no newer than
-    /// `known`: what a request that arrived at `known` must not be given.
-    pub(crate) fn purged_between(self, stamp: Stamp, known: u64) -> bool {
-        [self.soft, self.revalidate, self.hard]
-            .iter()
-            .any(|level| *level > stamp.0 && *level <= known)
-    }
 }
+
+/// Carried by a response with more tags than are heeded: every purge of a tag
+/// covers it, since it may be one of those that were dropped.
+pub(crate) const ANY_TAG: &str = "\0";
 
 #[derive(Default)]
 struct OfHost {
     all: Levels,
     targets: HashMap<String, Levels>,
-    prefixes: HashMap<String, Levels>,
+    /// By their length, so that a target is compared with as many prefixes as
+    /// there are lengths, and not with each.
+    prefixes: BTreeMap<usize, HashMap<String, Levels>>,
+}
+
+impl OfHost {
+    fn narrow(&self) -> usize {
+        self.targets.len() + self.prefixes.values().map(HashMap::len).sum::<usize>()
+    }
+
+    fn fold(&mut self) {
+        let prefixes = std::mem::take(&mut self.prefixes);
+        let prefixes = prefixes.into_values().flatten();
+        for (_, levels) in self.targets.drain().chain(prefixes) {
+            self.all.merge(levels);
+        }
+    }
 }
 
 #[derive(Default)]
 struct Table {
     everything: Levels,
+    /// All marks of tags together.
+    any_tag: Levels,
     tags: HashMap<String, Levels>,
     hosts: HashMap<String, OfHost>,
     count: usize,
@@ -126,16 +140,30 @@ impl Marks {
         self.latest.load(Ordering::Acquire)
     }
 
-    /// Sets a mark. Visible to every lookup that starts after this returns.
-    pub(crate) fn set(&self, selector: Selector, mode: Mode, stamp: Stamp) {
+    /// Sets a mark with the stamp that `next` draws. Visible to every lookup
+    /// that starts after this returns.
+    ///
+    /// The stamp is drawn and made known under the lock: were it not, an entry
+    /// could be found clean up to a later mark while this one is on its way,
+    /// and would never be compared with it.
+    pub(crate) fn set(
+        &self,
+        selector: Selector,
+        mode: Mode,
+        next: impl FnOnce() -> Stamp,
+    ) -> Stamp {
         let mut table = self.table.write();
+        let stamp = next();
+        if matches!(selector, Selector::Tag(_)) {
+            table.any_tag.set(mode, stamp);
+        }
         let before = table.count;
         table.slot(selector).set(mode, stamp);
         if before < table.count && table.count > MARKS_MAX {
             table.fold();
         }
-        drop(table);
         self.latest.fetch_max(stamp.0, Ordering::Release);
+        stamp
     }
 
     /// Every mark that fits this head.
@@ -151,10 +179,11 @@ impl Marks {
             if let Some(found) = of_host.targets.get(target) {
                 levels.merge(*found);
             }
-            for (prefix, found) in &of_host.prefixes {
-                if target.starts_with(prefix.as_str()) {
-                    levels.merge(*found);
-                }
+            for (bytes, prefixes) in &of_host.prefixes {
+                let Some(found) = target.get(..*bytes).and_then(|start| prefixes.get(start)) else {
+                    continue;
+                };
+                levels.merge(*found);
             }
         }
         if !table.tags.is_empty() {
@@ -163,6 +192,9 @@ impl Marks {
                     levels.merge(*found);
                 }
             }
+        }
+        if tags.last().is_some_and(|tag| **tag == *ANY_TAG) {
+            levels.merge(table.any_tag);
         }
         levels
     }
@@ -180,6 +212,7 @@ impl Table {
             tags,
             hosts,
             count,
+            ..
         } = self;
         match selector {
             Selector::Everything => everything,
@@ -191,46 +224,39 @@ impl Table {
             }
             Selector::Prefix { host, path } => {
                 let of_host = hosts.entry(host).or_insert_with(|| new_host(count));
-                counted(&mut of_host.prefixes, path, count)
+                let of_length = of_host.prefixes.entry(path.len()).or_default();
+                counted(of_length, path, count)
             }
         }
     }
 
-    /// Folds the biggest group of narrow marks into one wider mark.
+    /// Folds the biggest group of narrow marks into wider ones: those of the
+    /// fullest host, those of all hosts where none has many, tags, or hosts.
+    /// Each way frees a good part of the table, so that folding stays rare.
     fn fold(&mut self) {
-        let fullest = self
-            .hosts
-            .iter()
-            .map(|(host, of_host)| (of_host.targets.len() + of_host.prefixes.len(), host))
-            .max_by_key(|(marks, _)| *marks)
-            .map(|(marks, host)| (marks, host.clone()));
-        match fullest {
-            Some((marks, host)) if marks > self.tags.len() => self.fold_host(&host),
-            _ if self.tags.len() > self.hosts.len() => self.fold_tags(),
-            _ => self.fold_hosts(),
-        }
-        let of_hosts: usize = self
-            .hosts
-            .values()
-            .map(|of_host| 1 + of_host.targets.len() + of_host.prefixes.len())
-            .sum();
-        self.count = of_hosts + self.tags.len();
-    }
-
-    fn fold_host(&mut self, host: &str) {
-        if let Some(of_host) = self.hosts.get_mut(host) {
-            for (_, levels) in of_host.targets.drain().chain(of_host.prefixes.drain()) {
-                of_host.all.merge(levels);
+        let narrow: usize = self.hosts.values().map(OfHost::narrow).sum();
+        if narrow >= self.tags.len().max(self.hosts.len()) {
+            let fullest = self
+                .hosts
+                .values_mut()
+                .max_by_key(|of_host| of_host.narrow());
+            match fullest {
+                Some(of_host) if of_host.narrow() > MARKS_MAX / 16 => of_host.fold(),
+                _ => self.hosts.values_mut().for_each(OfHost::fold),
             }
+        } else if self.tags.len() > self.hosts.len() {
+            self.fold_tags();
+        } else {
+            self.fold_hosts();
         }
+        let narrow: usize = self.hosts.values().map(OfHost::narrow).sum();
+        self.count = self.hosts.len() + narrow + self.tags.len();
     }
 
     fn fold_hosts(&mut self) {
-        for (_, of_host) in self.hosts.drain() {
+        for (_, mut of_host) in self.hosts.drain() {
+            of_host.fold();
             self.everything.merge(of_host.all);
-            for levels in of_host.targets.values().chain(of_host.prefixes.values()) {
-                self.everything.merge(*levels);
-            }
         }
     }
 
@@ -293,17 +319,17 @@ mod tests {
     #[test]
     fn each_selector_covers_what_it_names_and_only_what_came_before() {
         let marks = Marks::default();
-        marks.set(url("a", "/x?q"), Mode::Soft, Stamp(10));
+        marks.set(url("a", "/x?q"), Mode::Soft, || Stamp(10));
         marks.set(
             Selector::Prefix {
                 host: "a".into(),
                 path: "/img/".into(),
             },
             Mode::Hard,
-            Stamp(20),
+            || Stamp(20),
         );
-        marks.set(Selector::Tag("t".into()), Mode::Revalidate, Stamp(30));
-        marks.set(Selector::Host("b".into()), Mode::Hard, Stamp(40));
+        marks.set(Selector::Tag("t".into()), Mode::Revalidate, || Stamp(30));
+        marks.set(Selector::Host("b".into()), Mode::Hard, || Stamp(40));
         assert_eq!(covered(&marks, "a", "/x?q", &[], 9), Some(Mode::Soft));
         assert_eq!(covered(&marks, "a", "/x?q", &[], 10), None);
         assert_eq!(covered(&marks, "a", "/x", &[], 9), None);
@@ -314,7 +340,7 @@ mod tests {
         );
         assert_eq!(covered(&marks, "b", "/", &[], 39), Some(Mode::Hard));
         assert_eq!(covered(&marks, "c", "/", &[], 1), None);
-        marks.set(Selector::Everything, Mode::Hard, Stamp(50));
+        marks.set(Selector::Everything, Mode::Hard, || Stamp(50));
         assert_eq!(covered(&marks, "c", "/", &[], 49), Some(Mode::Hard));
         assert_eq!(marks.latest(), 50);
     }
@@ -322,8 +348,8 @@ mod tests {
     #[test]
     fn the_strictest_mode_wins() {
         let marks = Marks::default();
-        marks.set(url("a", "/"), Mode::Hard, Stamp(10));
-        marks.set(url("a", "/"), Mode::Soft, Stamp(20));
+        marks.set(url("a", "/"), Mode::Hard, || Stamp(10));
+        marks.set(url("a", "/"), Mode::Soft, || Stamp(20));
         assert_eq!(covered(&marks, "a", "/", &[], 9), Some(Mode::Hard));
         assert_eq!(covered(&marks, "a", "/", &[], 15), Some(Mode::Soft));
     }
@@ -332,16 +358,14 @@ mod tests {
     fn a_full_table_folds_and_forgets_nothing() {
         let marks = Marks::default();
         for i in 0..=MARKS_MAX as u64 {
-            marks.set(url("a", &format!("/{i}")), Mode::Hard, Stamp(i + 1));
+            marks.set(url("a", &format!("/{i}")), Mode::Hard, || Stamp(i + 1));
         }
         assert!(marks.len() < 10);
         assert_eq!(covered(&marks, "a", "/7", &[], 0), Some(Mode::Hard));
         for i in 0..=MARKS_MAX {
-            marks.set(
-                Selector::Tag(format!("\0store:b/{i}")),
-                Mode::Hard,
-                Stamp(5),
-            );
+            marks.set(Selector::Tag(format!("\0store:b/{i}")), Mode::Hard, || {
+                Stamp(5)
+            });
         }
         assert!(marks.len() < 10);
         assert_eq!(
@@ -349,5 +373,37 @@ mod tests {
             Some(Mode::Hard)
         );
         assert_eq!(covered(&marks, "z", "/", &["\0store:c"], 4), None);
+    }
+
+    #[test]
+    fn a_response_that_may_carry_any_tag_is_covered_by_every_purge_of_one() {
+        let marks = Marks::default();
+        marks.set(Selector::Tag("t".into()), Mode::Soft, || Stamp(10));
+        let tags = ["a", ANY_TAG];
+        assert_eq!(covered(&marks, "a", "/", &tags, 9), Some(Mode::Soft));
+        assert_eq!(covered(&marks, "a", "/", &tags, 10), None);
+    }
+
+    #[test]
+    fn folding_the_marks_of_many_hosts_stays_rare() {
+        let marks = Marks::default();
+        let mut folds = 0;
+        for i in 0..2 * MARKS_MAX {
+            let before = marks.len();
+            marks.set(url(&i.to_string(), "/"), Mode::Hard, || Stamp(9));
+            folds += usize::from(marks.len() < before);
+        }
+        assert!(folds < 10, "{folds}");
+        assert_eq!(covered(&marks, "7", "/", &[], 8), Some(Mode::Hard));
+    }
+
+    #[test]
+    fn no_mark_becomes_known_while_an_earlier_one_is_on_its_way() {
+        let marks = Marks::default();
+        marks.set(url("a", "/"), Mode::Hard, || {
+            assert!(marks.table.try_read().is_none());
+            Stamp(10)
+        });
+        assert_eq!(marks.latest(), 10);
     }
 }

@@ -15,6 +15,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Variants kept below one key; the oldest goes first.
 const VARIANTS_MAX: usize = 16;
 
+/// The variants below one key take at most this part of the tier, the newest
+/// alone excepted: a family is evicted as one.
+const FAMILY_PART: u64 = 4;
+
 /// Weights are counted in this many bytes, since moka's are 32 bits wide.
 const WEIGHT_BYTES: u64 = 64;
 
@@ -26,6 +30,7 @@ struct Family {
 
 pub(crate) struct Memory {
     families: Cache<u128, Family, BuildHasherDefault<Ready>>,
+    family_bytes_max: u64,
     evicted: Arc<AtomicU64>,
 }
 
@@ -33,8 +38,21 @@ pub(crate) struct Memory {
 pub(crate) enum Found {
     Nothing,
     /// Stored under this key, but for other request fields.
-    OtherVariants,
+    OtherVariants(Arc<[Arc<Entry>]>),
     Variant(Arc<Entry>),
+}
+
+impl Found {
+    /// Whether two requests would be given the same variant, as far as what is
+    /// stored tells.
+    pub(crate) fn agree(&self, one: &HeaderMap, other: &HeaderMap) -> bool {
+        let agree = |entry: &Arc<Entry>| entry.meta.variance.agree(one, other);
+        match self {
+            Found::Nothing => true,
+            Found::OtherVariants(others) => others.iter().all(agree),
+            Found::Variant(entry) => agree(entry),
+        }
+    }
 }
 
 impl Memory {
@@ -54,6 +72,7 @@ impl Memory {
                     }
                 })
                 .build_with_hasher(BuildHasherDefault::default()),
+            family_bytes_max: bytes / FAMILY_PART,
             evicted,
         }
     }
@@ -71,31 +90,45 @@ impl Memory {
             .find(|entry| entry.meta.variance.fits(request))
         {
             Some(entry) => Found::Variant(Arc::clone(entry)),
-            None => Found::OtherVariants,
+            None => Found::OtherVariants(family.variants),
         }
     }
 
-    /// Puts an entry in the place of the one for the same request fields.
+    /// Puts an entry in the place of the one for the same request fields,
+    /// unless that one was fetched later.
     pub(crate) fn insert(&self, entry: Arc<Entry>) {
         let key = entry.meta.key.clone();
         self.families
             .entry(key.hash())
-            .and_upsert_with(move |before| {
-                let mut variants = vec![Arc::clone(&entry)];
-                if let Some(before) = before.map(moka::Entry::into_value)
-                    && before.key == key
-                {
-                    let others = before
-                        .variants
-                        .iter()
-                        .filter(|other| other.meta.variance != entry.meta.variance);
-                    variants.extend(others.take(VARIANTS_MAX - 1).cloned());
-                }
-                Family {
-                    key,
-                    variants: variants.into(),
+            .and_compute_with(move |before| {
+                let before = before.map(moka::Entry::into_value);
+                let before = before.filter(|before| before.key == key);
+                let others = before.map(|before| before.variants);
+                match self.family(entry, others.as_deref().unwrap_or_default()) {
+                    Some(variants) => Op::Put(Family { key, variants }),
+                    None => Op::Nop,
                 }
             });
+    }
+
+    /// The variants with `entry` as the newest; `None` when one for the same
+    /// request fields was fetched later.
+    fn family(&self, entry: Arc<Entry>, others: &[Arc<Entry>]) -> Option<Arc<[Arc<Entry>]>> {
+        let mut bytes = entry.bytes();
+        let mut variants = vec![Arc::clone(&entry)];
+        for other in others {
+            if other.meta.variance == entry.meta.variance {
+                if other.meta.stamp > entry.meta.stamp {
+                    return None;
+                }
+                continue;
+            }
+            bytes += other.bytes();
+            if variants.len() < VARIANTS_MAX && bytes <= self.family_bytes_max {
+                variants.push(Arc::clone(other));
+            }
+        }
+        Some(variants.into())
     }
 
     /// Drops this very entry, if it is still there.

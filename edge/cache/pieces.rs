@@ -2,11 +2,11 @@
 //!
 //! Readers share pieces by reference while more arrive. What will be kept is
 //! made into fragments: each is copied once, when it is whole, into a buffer of
-//! exactly its length, since a piece may be a slice that pins the whole read
+//! its own length, since a piece may be a slice that pins the whole read
 //! buffer it was cut from. Small pieces are joined on the way, so that a body
 //! that drips in costs neither a buffer nor a row for every few bytes.
 
-use crate::body::FRAGMENT_BYTES;
+use crate::body::{FRAGMENT_BYTES, room_for};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -19,7 +19,6 @@ const SMALL_BYTES: usize = 8 * 1024;
 /// How many small pieces may come in a row before they are joined.
 const SMALL_MAX: usize = 32;
 
-#[derive(Debug)]
 struct Piece {
     at: u64,
     bytes: Bytes,
@@ -33,7 +32,7 @@ impl Piece {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Pieces {
     list: VecDeque<Piece>,
     end: u64,
@@ -128,7 +127,7 @@ impl Pieces {
         let pieces: Vec<Piece> = self.list.drain(first..).collect();
         self.end = from;
         self.small = 0;
-        let mut whole = Vec::with_capacity((to - from) as usize);
+        let mut whole = Vec::with_capacity(room_for(to - from) as usize);
         let mut left = Vec::new();
         for piece in pieces {
             let room = (to - from) as usize - whole.len();
@@ -143,6 +142,12 @@ impl Pieces {
         for (bytes, exact) in left {
             self.append(bytes, exact);
         }
+    }
+}
+
+impl std::fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pieces({}..{})", self.start(), self.end)
     }
 }
 
@@ -195,6 +200,19 @@ mod tests {
         pieces.push(whole.slice(FRAGMENT_BYTES..));
         let parts = pieces.close();
         assert_eq!(parts[0].as_ptr(), first);
+    }
+
+    #[test]
+    fn a_body_of_one_piece_is_copied_once() {
+        for bytes in [1000, 5000, 100_000] {
+            let mut pieces = Pieces::default();
+            let whole = Bytes::from(body(bytes));
+            pieces.push(whole.clone());
+            let before = pieces.at(0).unwrap().as_ptr();
+            let after = pieces.close()[0].as_ptr();
+            let copies = usize::from(before != whole.as_ptr()) + usize::from(after != before);
+            assert_eq!(copies, 1, "{bytes}");
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 
 use crate::engine::Engine;
 use crate::entry::{Entry, Meta};
-use crate::fill::{Failure, Phase, State};
+use crate::fill::Failure;
+use crate::flow::{Flow, Phase};
 use crate::policy::Why;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -48,7 +49,7 @@ impl std::error::Error for Broken {}
 /// Reads along with a fill.
 #[derive(Debug)]
 pub struct Reader {
-    state: Arc<State>,
+    flow: Arc<Flow>,
     engine: Arc<Engine>,
     at: u64,
     /// The newest purge mark when this reader came.
@@ -59,10 +60,9 @@ pub struct Reader {
 
 impl Reader {
     /// Joins a fill; `None` when its beginning is no longer there.
-    pub(crate) fn join(state: &Arc<State>, engine: &Arc<Engine>, leads: bool) -> Option<Reader> {
-        state.join()?;
-        Some(Reader {
-            state: Arc::clone(state),
+    pub(crate) fn join(flow: &Arc<Flow>, engine: &Arc<Engine>, leads: bool) -> Option<Reader> {
+        flow.enter().then(|| Reader {
+            flow: Arc::clone(flow),
             engine: Arc::clone(engine),
             at: 0,
             known: engine.latest_mark(),
@@ -73,9 +73,9 @@ impl Reader {
     /// Waits for the head. `request` are this reader's own request fields.
     pub async fn resolve(self, request: &HeaderMap) -> Resolved {
         loop {
-            let state = Arc::clone(&self.state);
-            let news = state.news.notified();
-            let phase = state.inner.lock().phase.clone();
+            let flow = Arc::clone(&self.flow);
+            let news = flow.news.notified();
+            let phase = flow.inner.lock().phase.clone();
             match phase {
                 Phase::Waiting => news.await,
                 Phase::Live(meta) if self.may_have(&meta, request) => {
@@ -94,17 +94,17 @@ impl Reader {
     /// A follower must match the variant, and must not be given what was purged
     /// before it came. The client whose request it is takes what it gets.
     fn may_have(&self, meta: &Meta, request: &HeaderMap) -> bool {
-        self.leads || (meta.variance.fits(request) && !self.engine.purged_before(meta, self.known))
+        self.leads || (meta.variance.fits(request) && !self.engine.is_purged(meta, self.known))
     }
 
     /// The length of the whole body, where it is known.
     pub fn announced(&self) -> Option<u64> {
-        self.state.inner.lock().length()
+        self.flow.inner.lock().length()
     }
 
     /// Whether the object is being kept; otherwise it only passes through.
     pub fn is_kept(&self) -> bool {
-        self.state.inner.lock().is_kept()
+        self.flow.inner.lock().is_kept()
     }
 
     /// Moves to an offset ahead, for a range. The bytes between are not read.
@@ -117,16 +117,16 @@ impl Reader {
     /// The next bytes, `None` at the end of a complete body.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
         loop {
-            let state = Arc::clone(&self.state);
-            let news = state.news.notified();
+            let flow = Arc::clone(&self.flow);
+            let news = flow.news.notified();
             {
-                let mut inner = state.inner.lock();
-                if self.at < inner.broken_below {
+                let mut inner = flow.inner.lock();
+                if inner.is_broken(self.at) {
                     return Err(Broken::TooSlow);
                 }
                 if let Some(bytes) = inner.at(self.at) {
                     let to = self.at + bytes.len() as u64;
-                    state.moved(&mut inner, self.at, Some(to));
+                    flow.moved(&mut inner, self.at, Some(to));
                     self.at = to;
                     return Ok(Some(bytes));
                 }
@@ -141,10 +141,10 @@ impl Reader {
     }
 
     fn go(&mut self, to: u64) {
-        let state = Arc::clone(&self.state);
-        let mut inner = state.inner.lock();
-        if self.at >= inner.broken_below {
-            state.moved(&mut inner, self.at, Some(to));
+        let flow = Arc::clone(&self.flow);
+        let mut inner = flow.inner.lock();
+        if !inner.is_broken(self.at) {
+            flow.moved(&mut inner, self.at, Some(to));
             self.at = to;
         }
     }
@@ -152,8 +152,8 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let state = Arc::clone(&self.state);
-        let mut inner = state.inner.lock();
-        state.moved(&mut inner, self.at, None);
+        let flow = Arc::clone(&self.flow);
+        let mut inner = flow.inner.lock();
+        flow.moved(&mut inner, self.at, None);
     }
 }

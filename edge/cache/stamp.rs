@@ -2,8 +2,8 @@
 //!
 //! A stamp is microseconds of wall time, pushed forward so that it never
 //! repeats and never goes back while the process lives. Marks of several nodes
-//! can be merged by taking the larger. Hybrid logical clocks: Kulkarni et al.,
-//! "Logical Physical Clocks", 2014.
+//! can be merged by taking the larger. The idea is the hybrid logical clock of
+//! "Logical Physical Clocks" (OPODIS 2014).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};

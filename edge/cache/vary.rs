@@ -42,6 +42,14 @@ impl Variance {
             .all(|(name, value)| normal(request, name) == *value)
     }
 
+    /// Whether two requests would be given the same variant, as far as this
+    /// variance tells.
+    pub(crate) fn agree(&self, one: &HeaderMap, other: &HeaderMap) -> bool {
+        self.0
+            .iter()
+            .all(|(name, _)| normal(one, name) == normal(other, name))
+    }
+
     /// About how many bytes it takes.
     pub(crate) fn bytes(&self) -> usize {
         self.0
