@@ -94,11 +94,22 @@ impl Client {
 
     /// Sends `request` and returns the response once its head is here.
     ///
-    /// The request has an origin-form URI, its final end-to-end fields, and no hop-by-hop ones;
+    /// The request has an origin-form URI, its final end-to-end fields, and no hop-by-hop ones but
+    /// two: `TE`, of which `trailers` goes on, and the `Connection` and `Upgrade` of an upgrade.
     /// `Host`, framing and connection are handled here. The response has no hop-by-hop fields, a
     /// [`Delimited`](crate::Delimited) among its extensions, and a body whose error is a boxed
-    /// [`Error`]. Dropping the response or its body ends the exchange. Must be called within a
-    /// Tokio runtime.
+    /// [`Error`]. Trailers go on in both directions but for those that have no business behind a
+    /// body (RFC 9110, section 6.5.1); a request of known length has none over HTTP/1.1.
+    ///
+    /// The response's head is delivered while the request's body is still coming, and the body goes
+    /// on by itself. Dropping the response or its body ends the exchange, both directions.
+    ///
+    /// An upgrade is sent over HTTP/1.1 whatever the origin's protocol. If it is granted, the
+    /// response is a 101 with its `Upgrade` and `Connection: upgrade`, and an
+    /// [`Upgraded`](crate::Upgraded) among its extensions. A request with a body, or for an upgrade
+    /// to another HTTP or to TLS, is sent without these fields.
+    ///
+    /// Must be called within a Tokio runtime.
     pub async fn send(
         &self,
         origin: &Arc<Origin>,
@@ -185,7 +196,8 @@ impl Shared {
             None => {}
         }
         // The handshake's state is large, and most requests never come here.
-        let opened = Box::pin(connect(&self.transport, origin, server, address))
+        let protocol = ask.protocol(origin);
+        let opened = Box::pin(connect(&self.transport, origin, server, address, protocol))
             .await
             .map_err(Miss::Unreachable)?;
         add(&self.counters.opened);
@@ -205,6 +217,9 @@ impl Shared {
         if let Some(conn) = self.kept.take(key).await {
             add(&self.counters.reused);
             return Some(http1::exchange(conn, true, ask, key.clone(), at(), origin, self).await);
+        }
+        if ask.upgrade().is_some() {
+            return None;
         }
         let connection = self.multiplex.find(key)?;
         // A connection that cannot open a stream is as good as none.

@@ -2,6 +2,7 @@
 //! under one deadline. What comes out speaks a known version of HTTP.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use pingora_core::ErrorType;
 use pingora_core::connectors::http::v2::{ConnectionRef, H2HandshakeSettings, handshake};
@@ -42,21 +43,17 @@ pub(crate) fn transport() -> TransportConnector {
     TransportConnector::new(Some(options))
 }
 
-/// Connects to one address of a server.
+/// Connects to one address of a server, to speak `protocol`.
 pub(crate) async fn connect(
     transport: &TransportConnector,
     origin: &Origin,
     server: &Target,
     address: SocketAddr,
+    protocol: Protocol,
 ) -> Result<Opened, Error> {
     let at = origin.place(server, Some(address));
     let limit = origin.settings.connect_timeout;
-    match timeout(
-        limit,
-        open(transport, origin.settings.protocol, server, address, &at),
-    )
-    .await
-    {
+    match timeout(limit, open(transport, protocol, server, address, &at)).await {
         Ok(opened) => opened,
         Err(_) => Err(Error::ConnectTimeout { at, limit }),
     }
@@ -104,7 +101,11 @@ async fn secured(
     protocol: Protocol,
     at: &Place,
 ) -> Result<(Wire, bool), Error> {
-    let connector = TlsConnector::from(secure.config.clone());
+    let config = match protocol {
+        Protocol::Http1 => &secure.http1,
+        _ => &secure.config,
+    };
+    let connector = TlsConnector::from(Arc::clone(config));
     let stream = connector
         .connect(secure.name.clone(), stream)
         .await

@@ -8,8 +8,10 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderName, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING,
     UPGRADE,
 };
-use http::{HeaderMap, Method, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use pingora_http::ResponseHeader;
+
+use crate::upgrade;
 
 /// The most bytes a response's head may have, interim heads included.
 pub(crate) const HEAD_MAX: usize = 64 * 1024;
@@ -20,7 +22,7 @@ pub(crate) const FIELDS_MAX: usize = 256;
 /// A response extension: how the end of the body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delimited {
-    /// There is no body: HEAD, 204, 304.
+    /// There is no body: HEAD, 101, 204, 304.
     Nothing,
     /// By Content-Length: a clean end proves that nothing is missing.
     Length,
@@ -43,9 +45,20 @@ pub(crate) struct Judged {
     pub(crate) keep: Option<Duration>,
 }
 
-/// Judges an HTTP/1 head, interim or final, by its bytes and its parsed form.
-pub(crate) fn judge(raw: &[u8], head: &ResponseHeader, method: &Method) -> Result<Judged, String> {
+/// Judges an HTTP/1 head, interim or final, by its bytes and its parsed form. `asked` is the head of
+/// a request for an upgrade, whose 101 is final.
+pub(crate) fn judge(
+    raw: &[u8],
+    head: &ResponseHeader,
+    method: &Method,
+    asked: Option<&HeaderMap>,
+) -> Result<Judged, String> {
     let seen = scan(raw)?;
+    if let Some(asked) = asked
+        && head.status == StatusCode::SWITCHING_PROTOCOLS
+    {
+        return judge_upgrade(seen, head, asked);
+    }
     let status = status(head.status)?;
     let announced = announced(&head.headers)?;
     if seen.coding {
@@ -80,6 +93,29 @@ pub(crate) fn judge(raw: &[u8], head: &ResponseHeader, method: &Method) -> Resul
         delimited,
         length,
         keep,
+    })
+}
+
+/// Judges a 101. The bytes behind it are the new protocol's, so nothing about them may be in doubt.
+fn judge_upgrade(seen: Seen, head: &ResponseHeader, asked: &HeaderMap) -> Result<Judged, String> {
+    if seen.length || seen.coding || head.version != Version::HTTP_11 {
+        return Err("it switches protocols, and frames a body or is not HTTP/1.1".to_owned());
+    }
+    if !upgrade::is_granted(asked, &head.headers) {
+        return Err("it switches protocols, but not to what was asked for".to_owned());
+    }
+    let delimited = Delimited::Nothing;
+    let mut response = response(head.status, head.version, &head.headers, None, delimited);
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    for protocol in head.headers.get_all(UPGRADE) {
+        headers.append(UPGRADE, protocol.clone());
+    }
+    Ok(Judged {
+        response,
+        delimited,
+        length: None,
+        keep: None,
     })
 }
 
@@ -261,14 +297,14 @@ mod tests {
         head.set_version(Version::HTTP_11);
         for line in fields.lines().filter(|line| !line.starts_with(' ')) {
             let (name, value) = line.split_once(':').unwrap();
-            if let Ok(value) = http::HeaderValue::from_bytes(value.trim().as_bytes()) {
+            if let Ok(value) = HeaderValue::from_bytes(value.trim().as_bytes()) {
                 head.append_header(name.trim().to_owned(), value).unwrap();
             }
         }
         if head.headers.contains_key(TRANSFER_ENCODING) {
             head.remove_header(&CONTENT_LENGTH);
         }
-        judge(raw.as_bytes(), &head, &method)
+        judge(raw.as_bytes(), &head, &method, None)
     }
 
     #[test]

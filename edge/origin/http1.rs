@@ -2,8 +2,9 @@
 //! the same time, so an answer given early is heard at once. The connection is kept only if both
 //! ended as they should; dropping the exchange at any point closes it.
 //!
-//! Pingora's session reads (its reads resume after being dropped, which the deadlines rely on); the
-//! request is written by us, because its writes neither resume nor run beside a read.
+//! Pingora's session reads the head (its reads resume after being dropped, which the deadlines rely
+//! on). The request is written by us, because its writes neither resume nor run beside a read, and
+//! the body is read by us, because it loses trailers.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -11,21 +12,21 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use bytes::Bytes;
-use futures_util::FutureExt;
-use http::Response;
+use http::{Response, StatusCode};
 use http_body::Frame;
 use pingora_core::ErrorType;
 use pingora_core::protocols::http::v1::client::HttpSession;
 use tokio::io::AsyncWriteExt;
 
 use crate::client::{Failed, Shared};
+use crate::download::{Broken, Download, Part};
 use crate::error::{Error, Place, told};
 use crate::head::{Delimited, HEAD_MAX, Judged, judge};
 use crate::incoming::{self, Next};
 use crate::line::Conn;
 use crate::origin::{Key, Origin};
 use crate::request::Ask;
+use crate::upgrade::Upgraded;
 use crate::upload::{self, Fault, Sending};
 use crate::{Body, sweep};
 
@@ -37,8 +38,10 @@ pub(crate) struct Http1 {
     conn: Conn,
     session: HttpSession,
     sending: Sending,
-    /// Read along with the head.
-    first: Option<Bytes>,
+    /// Once the head is here.
+    download: Option<Download>,
+    /// It asked for an upgrade: whatever the answer, the connection is not kept.
+    upgrades: bool,
     key: Key,
     at: Place,
     origin: Arc<Origin>,
@@ -62,7 +65,8 @@ pub(crate) async fn exchange(
         conn,
         session,
         sending: Sending::Done,
-        first: None,
+        download: None,
+        upgrades: ask.upgrade().is_some(),
         key,
         at,
         origin: origin.clone(),
@@ -96,15 +100,16 @@ impl Http1 {
             .set(self.origin.settings.first_byte_timeout);
         let mut heads = 0;
         for _ in 0..=INTERIM_MAX {
-            heads += self.read_head().await? as u64;
+            heads += self.read_head().await?;
             let head = self
                 .session
                 .resp_header()
                 .ok_or_else(|| self.refused("it has no head"))?;
-            let judged = judge(&self.session.get_headers_raw_bytes(), head, ask.method())
-                .map_err(|why| self.refused(why))?;
+            let raw = self.session.get_headers_raw_bytes();
+            let judged =
+                judge(&raw, head, ask.method(), ask.upgrade()).map_err(|why| self.refused(why))?;
             let status = judged.response.status();
-            if !status.is_informational() {
+            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return self.settle(judged, heads);
             }
             if let Some(interim) = &ask.interim
@@ -184,51 +189,46 @@ impl Http1 {
     }
 
     /// The final head is here.
-    fn settle(&mut self, judged: Judged, heads: u64) -> Result<Judged, Error> {
-        self.conn.line.head_done();
+    fn settle(&mut self, judged: Judged, heads: usize) -> Result<Judged, Error> {
+        if self.conn.line.heads_done() != heads {
+            return Err(self.refused("its head ends in two places"));
+        }
         self.keep = judged.keep;
         let status = judged.response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(judged);
+        }
         if !status.is_success() {
             // The origin has made up its mind without the rest.
             self.sending
                 .give_up("the origin answered before the request ended");
         }
-        let arrived = self.conn.line.received() > heads;
-        match judged.delimited {
-            // Bytes after a response that has none are somebody's mistake: never read as a response.
-            Delimited::Nothing if arrived => {
-                self.sending = Sending::GivenUp("bytes follow the head".to_owned())
-            }
-            // What came with the head is handed over without another look at the socket.
-            Delimited::Length if arrived && judged.length != Some(0) => {
-                match self.session.read_body_bytes().now_or_never() {
-                    Some(Ok(first)) => self.first = first,
-                    Some(Err(error)) => return Err(self.body_fault(&error)),
-                    None => {}
-                }
-            }
-            _ => {}
-        }
+        let ahead = self.conn.line.take_ahead();
+        self.download = Some(Download::new(&judged, ahead));
         Ok(judged)
     }
 
     fn into_response(mut self: Box<Self>, judged: Judged) -> Response<Body> {
-        // The session does not know about HEAD: it never saw the request.
-        let nothing = judged.delimited == Delimited::Nothing;
-        let done = nothing || self.session.is_body_done();
-        if done && !self.sending.is_going() {
-            let first = self.first.take();
+        let mut response = judged.response;
+        let Some(download) = &mut self.download else {
+            let upgraded = Upgraded::new(self.conn.line.clone());
+            response.extensions_mut().insert(upgraded);
+            return response.map(|()| incoming::empty());
+        };
+        if !self.sending.is_going()
+            && let Some(body) = download.whole()
+        {
             incoming::Exchange::finish(self);
-            return judged
-                .response
-                .map(|()| first.map_or_else(incoming::empty, incoming::whole));
+            return response.map(|()| match body.is_empty() {
+                true => incoming::empty(),
+                false => incoming::whole(body),
+            });
         }
-        if nothing {
-            return judged.response.map(|()| incoming::empty());
+        if judged.delimited == Delimited::Nothing {
+            return response.map(|()| incoming::empty());
         }
-        judged
-            .response
-            .map(|()| incoming::streaming(self, judged.length))
+        self.sending.detach();
+        response.map(|()| incoming::streaming(self, judged.length))
     }
 
     fn head_fault(&self, error: &pingora_core::Error) -> Error {
@@ -244,13 +244,13 @@ impl Http1 {
         }
     }
 
-    fn body_fault(&self, error: &pingora_core::Error) -> Error {
-        match error.etype() {
-            ErrorType::ConnectionClosed | ErrorType::ReadError => Error::Truncated {
+    fn body_fault(&self, broken: Broken) -> Error {
+        match broken {
+            Broken::Cut(why) => Error::Truncated {
                 at: self.at.clone(),
-                why: told(error),
+                why,
             },
-            _ => self.refused(told(error)),
+            Broken::Malformed(why) => self.refused(why),
         }
     }
 
@@ -294,55 +294,52 @@ impl incoming::Exchange for Http1 {
     async fn next(&mut self) -> Result<Next, Error> {
         let limit = self.origin.settings.between_bytes_timeout;
         enum Outcome {
-            Read(Result<Option<Bytes>, Box<pingora_core::Error>>),
+            Read(Result<Part, Broken>),
             Fault(Fault),
             Elapsed,
         }
-        loop {
-            let chunk = match self.first.take() {
-                Some(first) => Some(first),
-                None => {
-                    let Self {
-                        conn,
-                        session,
-                        sending,
-                        ..
-                    } = self;
-                    conn.deadline.set(limit);
-                    let outcome = {
-                        let mut reading = pin!(session.read_body_bytes());
-                        poll_fn(|cx| {
-                            if let Err(fault) = sending.poll(cx) {
-                                return Poll::Ready(Outcome::Fault(fault));
-                            }
-                            if let Poll::Ready(read) = reading.as_mut().poll(cx) {
-                                return Poll::Ready(Outcome::Read(read));
-                            }
-                            conn.deadline.poll(cx).map(|()| Outcome::Elapsed)
-                        })
-                        .await
-                    };
-                    match outcome {
-                        Outcome::Read(Ok(chunk)) => chunk,
-                        Outcome::Read(Err(error)) => return Err(self.body_fault(&error)),
-                        Outcome::Fault(fault) => return Err(self.upload_fault(fault)),
-                        Outcome::Elapsed => {
-                            return Err(Error::BodyTimeout {
-                                at: self.at.clone(),
-                                limit,
-                            });
-                        }
-                    }
-                }
-            };
-            let done = self.session.is_body_done();
-            match chunk {
-                // Half a chunk's head yields nothing yet.
-                Some(chunk) if chunk.is_empty() && !done => {}
-                Some(chunk) if done => return Ok(Next::Last(Frame::data(chunk))),
-                Some(chunk) => return Ok(Next::Frame(Frame::data(chunk))),
-                None => return Ok(Next::End),
+        let Self {
+            conn,
+            download: Some(download),
+            sending,
+            ..
+        } = self
+        else {
+            return Ok(Next::End);
+        };
+        let Conn { line, deadline } = conn;
+        deadline.set(limit);
+        let outcome = poll_fn(|cx| {
+            let was_going = sending.is_going();
+            if let Err(fault) = sending.poll(cx) {
+                return Poll::Ready(Outcome::Fault(fault));
             }
+            if let Poll::Ready(read) = download.poll(line, cx) {
+                return Poll::Ready(Outcome::Read(read));
+            }
+            if sending.is_going() {
+                // Both may be waiting for the client, as a conversation does.
+                return Poll::Pending;
+            }
+            if was_going {
+                deadline.set(limit);
+            }
+            deadline.poll(cx).map(|()| Outcome::Elapsed)
+        })
+        .await;
+        match outcome {
+            Outcome::Read(Ok(Part::Data(data))) if download.is_done() => {
+                Ok(Next::Last(Frame::data(data)))
+            }
+            Outcome::Read(Ok(Part::Data(data))) => Ok(Next::Frame(Frame::data(data))),
+            Outcome::Read(Ok(Part::End(trailers))) if trailers.is_empty() => Ok(Next::End),
+            Outcome::Read(Ok(Part::End(trailers))) => Ok(Next::Last(Frame::trailers(trailers))),
+            Outcome::Read(Err(broken)) => Err(self.body_fault(broken)),
+            Outcome::Fault(fault) => Err(self.upload_fault(fault)),
+            Outcome::Elapsed => Err(Error::BodyTimeout {
+                at: self.at.clone(),
+                limit,
+            }),
         }
     }
 
@@ -351,6 +348,8 @@ impl incoming::Exchange for Http1 {
             conn,
             mut session,
             sending,
+            download,
+            upgrades,
             key,
             origin,
             shared,
@@ -358,7 +357,9 @@ impl incoming::Exchange for Http1 {
             ..
         } = *self;
         session.respect_keepalive();
-        if !matches!(sending, Sending::Done) || !session.will_keepalive() {
+        let ended = download.is_some_and(|download| download.is_clean())
+            && matches!(sending, Sending::Done);
+        if upgrades || !ended || !session.will_keepalive() {
             return;
         }
         // The session holds the line's other handle.

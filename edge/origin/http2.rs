@@ -1,7 +1,7 @@
 //! One request over an HTTP/2 stream. As over HTTP/1, the request's body is sent and the response
 //! read at the same time, and every wait has a deadline of ours: Pingora's session has none.
-//! Dropping the exchange resets the stream. Interim responses are not passed on: Pingora's session
-//! does not show them.
+//! Dropping the exchange resets the stream. Interim responses are not passed on: the h2 crate has
+//! them (`ResponseFuture::poll_informational`), but Pingora's session keeps that future to itself.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -10,8 +10,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
-use http_body::Frame;
+use http::{HeaderMap, Response};
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use pingora_core::ErrorType;
 use pingora_core::protocols::http::v2::client::Http2Session;
@@ -25,7 +25,7 @@ use crate::incoming::{self, Next};
 use crate::origin::Origin;
 use crate::request::{Ask, Framing};
 use crate::upload::{Fault, Sending};
-use crate::{Body, BoxError};
+use crate::{Body, BoxError, trailers};
 
 /// An exchange under way; it becomes the response's body.
 pub(crate) struct Http2 {
@@ -157,10 +157,11 @@ impl Http2 {
         }
     }
 
-    fn into_response(self: Box<Self>, judged: Judged) -> Response<Body> {
+    fn into_response(mut self: Box<Self>, judged: Judged) -> Response<Body> {
         if judged.delimited == Delimited::Nothing {
             return judged.response.map(|()| incoming::empty());
         }
+        self.sending.detach();
         judged
             .response
             .map(|()| incoming::streaming(self, judged.length))
@@ -233,11 +234,19 @@ impl incoming::Exchange for Http2 {
         let outcome = {
             let mut reading = pin!(session.read_response_body());
             poll_fn(|cx| {
+                let was_going = sending.is_going();
                 if let Err(fault) = sending.poll(cx) {
                     return Poll::Ready(Outcome::Fault(fault));
                 }
                 if let Poll::Ready(read) = reading.as_mut().poll(cx) {
                     return Poll::Ready(Outcome::Read(read));
+                }
+                if sending.is_going() {
+                    // Both may be waiting for the client, as a conversation does.
+                    return Poll::Pending;
+                }
+                if was_going {
+                    deadline.set(limit);
                 }
                 deadline.poll(cx).map(|()| Outcome::Elapsed)
             })
@@ -268,7 +277,13 @@ impl incoming::Exchange for Http2 {
             .bound(limit, self.session.read_trailers())
             .await
         {
-            Ok(Ok(Some(trailers))) => Ok(Next::Last(Frame::trailers(trailers))),
+            Ok(Ok(Some(trailers))) => {
+                let trailers = trailers::judge_h2(trailers).map_err(|why| self.refused(why))?;
+                Ok(match trailers.is_empty() {
+                    true => Next::End,
+                    false => Next::Last(Frame::trailers(trailers)),
+                })
+            }
             Ok(Ok(None)) => Ok(Next::End),
             Ok(Err(error)) => Err(self.truncated(told(&error))),
             Err(_) => Err(Error::BodyTimeout {
@@ -289,36 +304,46 @@ impl incoming::Exchange for Http2 {
 /// Sends the body on its stream. Left unfinished, the stream is reset, never ended.
 async fn send(
     mut writer: h2::SendStream<Bytes>,
+    body: Body,
+    framing: Framing,
+    limit: Duration,
+) -> Result<(), Fault> {
+    let sent = write(&mut writer, body, framing, limit).await;
+    if let Err(Fault::Body(_) | Fault::Stuck) = &sent {
+        // Whoever reads the response may be long in asking for more; the origin learns it now.
+        writer.send_reset(h2::Reason::CANCEL);
+    }
+    sent
+}
+
+async fn write(
+    writer: &mut h2::SendStream<Bytes>,
     mut body: Body,
     framing: Framing,
     limit: Duration,
 ) -> Result<(), Fault> {
     let mut sent = 0;
+    let mut trailers = HeaderMap::new();
     while let Some(frame) = body.frame().await {
         match frame.map_err(Fault::Body)?.into_data() {
             Ok(data) if data.is_empty() => {}
             Ok(data) => {
                 sent += data.len() as u64;
-                let ends = match framing {
-                    Framing::Length(length) if sent > length => {
+                // Even a body of known length may have trailers, so only its own word ends it.
+                let ends = body.is_end_stream();
+                match framing {
+                    Framing::Length(length) if sent > length || (ends && sent < length) => {
                         return Err(wrong_length(sent, length));
                     }
-                    Framing::Length(length) => sent == length,
-                    _ => false,
-                };
-                let written = write_body(&mut writer, data, ends, Some(limit)).await;
+                    _ => {}
+                }
+                let written = write_body(writer, data, ends, Some(limit)).await;
                 written.map_err(|error| fault(&error))?;
                 if ends {
                     return Ok(());
                 }
             }
-            Err(frame) => {
-                if let Ok(trailers) = frame.into_trailers() {
-                    return writer
-                        .send_trailers(trailers)
-                        .map_err(|error| Fault::Write(error.to_string()));
-                }
-            }
+            Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
         }
     }
     if let Framing::Length(length) = framing
@@ -326,9 +351,14 @@ async fn send(
     {
         return Err(wrong_length(sent, length));
     }
-    write_body(&mut writer, Bytes::new(), true, Some(limit))
-        .await
-        .map_err(|error| fault(&error))
+    let trailers = trailers::settle(trailers);
+    if trailers.is_empty() {
+        let written = write_body(writer, Bytes::new(), true, Some(limit)).await;
+        return written.map_err(|error| fault(&error));
+    }
+    writer
+        .send_trailers(trailers)
+        .map_err(|error| Fault::Write(error.to_string()))
 }
 
 fn wrong_length(sent: u64, length: u64) -> Fault {

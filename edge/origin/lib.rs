@@ -10,17 +10,20 @@
 //! * a response whose framing could be read in two ways is refused, not repaired;
 //! * a request is sent twice only if the first try provably had no effect or repeating is harmless.
 //!
-//! Pingora opens the connections and parses HTTP/1 responses and HTTP/2 (`v1::HttpSession`,
-//! `Http2Session`). TLS is rustls set up here, once per origin: Pingora would rebuild its TLS
+//! Pingora opens the connections and parses the heads of HTTP/1 responses and HTTP/2
+//! (`v1::HttpSession`, `Http2Session`); bodies of HTTP/1 are read by us, as its session loses
+//! trailers and what follows an upgrade. TLS is rustls set up here, once per origin: Pingora would rebuild its TLS
 //! settings for every connection to a private authority, and panics at start on a machine whose
 //! store of authorities holds one bad certificate.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod chunked;
 mod client;
 mod connect;
 mod counters;
 mod deadline;
+mod download;
 mod error;
 mod head;
 mod http1;
@@ -36,6 +39,8 @@ mod resolve;
 mod settings;
 mod sweep;
 mod tls;
+mod trailers;
+mod upgrade;
 mod upload;
 
 pub use client::Client;
@@ -46,6 +51,7 @@ pub use origin::Origin;
 pub use request::Interim;
 pub use resolve::{Answer, NoAnswer, Resolve};
 pub use settings::{Dns, OriginSettings, Protocol, Scheme, Server, Settings, Tls};
+pub use upgrade::{Tunnel, Upgraded};
 
 /// An error of any kind, as bodies carry it. A response body's error is always a boxed [`Error`].
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

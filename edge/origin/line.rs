@@ -1,10 +1,14 @@
 //! One connection to an origin, shared by who writes the request and who reads the response.
 //!
 //! Pingora's HTTP/1 session owns its stream and borrows itself whole for every call, so with it alone
-//! a response cannot be heard while a write of the request is stuck. Two handles of one `Line` can:
-//! the session reads from one, [`upload`](crate::upload) writes to the other, in the same task, so
-//! the lock is never contended. The line also knows what passed on it, which decides whether a
-//! request may be sent again, and stops a response head that grows without end.
+//! a response cannot be heard while a write of the request is stuck. Several handles of one `Line`
+//! can: the session reads heads from one, [`download`](crate::download) the body,
+//! [`upload`](crate::upload) writes to another. All are in one task until the response's head is
+//! there, so the lock is contended only by an upload that outlives it.
+//!
+//! The session is given heads and nothing more: what came behind the last one would be lost to its
+//! own reading of bodies, and stays here. The line also knows what passed on it, which decides
+//! whether a request may be sent again, and stops a head that grows without end.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -14,6 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
@@ -45,11 +50,29 @@ struct State {
     wire: Wire,
     /// Bytes the system took from us for the current request.
     sent: u64,
-    /// Bytes that came for the current request.
+    /// Bytes that came for the current request while its response's heads were read.
     received: u64,
-    /// How many more bytes may be read while the head is incomplete.
-    head_left: Option<usize>,
+    /// While heads are read; afterwards reading is not limited.
+    heads: Option<Heads>,
     head_too_large: bool,
+    /// Read from the wire behind the end of a head, and not yet asked for.
+    ahead: BytesMut,
+}
+
+/// The heads of a response on their way to the session.
+struct Heads {
+    given: usize,
+    max: usize,
+    at: At,
+}
+
+/// Where in a head the next byte is.
+enum At {
+    /// Before its first line; empty lines there do not end it.
+    Start,
+    Line,
+    Lf,
+    LfCr,
 }
 
 impl Line {
@@ -58,8 +81,9 @@ impl Line {
             wire,
             sent: 0,
             received: 0,
-            head_left: None,
+            heads: None,
             head_too_large: false,
+            ahead: BytesMut::new(),
         };
         Self(Arc::new(Mutex::new(state)))
     }
@@ -69,13 +93,23 @@ impl Line {
         let mut state = self.0.lock();
         state.sent = 0;
         state.received = 0;
-        state.head_left = Some(head_max);
+        state.heads = Some(Heads {
+            given: 0,
+            max: head_max,
+            at: At::Start,
+        });
         state.head_too_large = false;
     }
 
-    /// The head is complete: reading is no longer limited.
-    pub(crate) fn head_done(&self) {
-        self.0.lock().head_left = None;
+    /// The last head is complete: reading is no longer limited. Gives the bytes of all heads.
+    pub(crate) fn heads_done(&self) -> usize {
+        let heads = self.0.lock().heads.take();
+        heads.map_or(0, |heads| heads.given)
+    }
+
+    /// What came behind the last head; what is left here is read before the wire is.
+    pub(crate) fn take_ahead(&self) -> BytesMut {
+        std::mem::take(&mut self.0.lock().ahead)
     }
 
     pub(crate) fn head_too_large(&self) -> bool {
@@ -115,6 +149,34 @@ impl State {
         }
     }
 
+    /// Reads up to the end of a head; what is behind it waits in `ahead`.
+    fn poll_heads(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        if self.ahead.is_empty() {
+            ready!(self.poll_read(cx, buffer))?;
+            self.received += (buffer.filled().len() - before) as u64;
+        } else {
+            take(&mut self.ahead, buffer);
+        }
+        let Some(heads) = &mut self.heads else {
+            return Poll::Ready(Ok(()));
+        };
+        let fresh = &buffer.filled()[before..];
+        let end = heads.end(fresh).unwrap_or(fresh.len());
+        heads.given += end;
+        if end < fresh.len() {
+            let rest = BytesMut::from(&fresh[end..]);
+            let later = std::mem::replace(&mut self.ahead, rest);
+            self.ahead.unsplit(later);
+            buffer.set_filled(before + end);
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
         match &mut self.wire {
             Wire::Plain(stream) => Pin::new(stream as &mut (dyn AsyncWrite + Send + Unpin)),
@@ -130,6 +192,32 @@ impl State {
     }
 }
 
+impl Heads {
+    /// How many of these bytes are up to and with the empty line that ends a head, if it is there.
+    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        for (index, byte) in bytes.iter().enumerate() {
+            self.at = match (&self.at, byte) {
+                (At::Start, b'\r' | b'\n') => At::Start,
+                (At::Lf | At::LfCr, b'\n') => {
+                    self.at = At::Start;
+                    return Some(index + 1);
+                }
+                (At::Lf, b'\r') => At::LfCr,
+                (_, b'\n') => At::Lf,
+                _ => At::Line,
+            };
+        }
+        None
+    }
+}
+
+/// Moves what fits.
+fn take(from: &mut BytesMut, buffer: &mut ReadBuf<'_>) {
+    let count = from.len().min(buffer.remaining());
+    buffer.put_slice(&from[..count]);
+    from.advance(count);
+}
+
 impl AsyncRead for Line {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -137,20 +225,20 @@ impl AsyncRead for Line {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut state = self.0.lock();
-        if state.head_left == Some(0) {
-            state.head_too_large = true;
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the response head is too large",
-            )));
+        if let Some(heads) = &state.heads {
+            if heads.given >= heads.max {
+                state.head_too_large = true;
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the response head is too large",
+                )));
+            }
+            return state.poll_heads(cx, buffer);
         }
-        let before = buffer.filled().len();
-        ready!(state.poll_read(cx, buffer))?;
-        let read = buffer.filled().len() - before;
-        state.received += read as u64;
-        if let Some(left) = &mut state.head_left {
-            *left = left.saturating_sub(read);
+        if state.ahead.is_empty() {
+            return state.poll_read(cx, buffer);
         }
+        take(&mut state.ahead, buffer);
         Poll::Ready(Ok(()))
     }
 }

@@ -50,6 +50,8 @@ pub(crate) enum Host {
 /// TLS towards one server.
 pub(crate) struct Secure {
     pub(crate) config: Arc<ClientConfig>,
+    /// The same, offering HTTP/1.1 alone, for upgrades.
+    pub(crate) http1: Arc<ClientConfig>,
     pub(crate) name: ServerName<'static>,
 }
 
@@ -144,7 +146,7 @@ fn servers(settings: &OriginSettings) -> Result<Vec<Target>, String> {
         }
     }
     let tls_settings = &settings.tls;
-    let mut config = None;
+    let mut configs = None;
     let mut servers = Vec::with_capacity(settings.servers.len());
     for server in &settings.servers {
         let bare = server
@@ -157,13 +159,19 @@ fn servers(settings: &OriginSettings) -> Result<Vec<Target>, String> {
             Scheme::Http => None,
             Scheme::Https => {
                 let name = tls::server_name(tls_settings, bare)?;
-                let config = match &config {
-                    Some(config) => Arc::clone(config),
+                let (config, http1) = match &configs {
+                    Some(configs) => configs,
                     None => {
-                        Arc::clone(config.insert(tls::config(tls_settings, settings.protocol)?))
+                        let config = tls::config(tls_settings, settings.protocol)?;
+                        let http1 = tls::http1(&config);
+                        configs.insert((config, http1))
                     }
                 };
-                Some(Secure { config, name })
+                Some(Secure {
+                    config: Arc::clone(config),
+                    http1: Arc::clone(http1),
+                    name,
+                })
             }
         };
         let (scheme, default_port) = match server.scheme {

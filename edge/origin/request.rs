@@ -1,22 +1,27 @@
 //! A request on its way out: its head settled once, its body framed, and whether it may be sent a
-//! second time. The caller has removed hop-by-hop fields; framing is decided here alone.
+//! second time. The caller has removed hop-by-hop fields but those of an upgrade and `TE`; framing
+//! and connection are decided here alone.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use http_body::Body as _;
 use pingora_core::protocols::http::v1::client::http_req_header_to_wire;
 use pingora_http::RequestHeader;
 use tokio::sync::mpsc;
 
-use crate::Body;
 use crate::error::Error;
 use crate::origin::Origin;
+use crate::settings::Protocol;
+use crate::{Body, upgrade};
 
 /// A request extension: where interim responses go (103 and other 1xx but 100, which is swallowed).
-/// Sent without waiting; one that does not fit is dropped, as all are without this extension.
+/// Sent without waiting; one that does not fit is dropped, as all are without this extension, and
+/// those of HTTP/2 origins, which Pingora's session does not show.
 #[derive(Clone, Debug)]
 pub struct Interim(pub mpsc::Sender<Response<()>>);
 
@@ -35,6 +40,7 @@ pub(crate) struct Ask {
     /// Taken when it is first polled; from then on the request cannot be sent again.
     pub(crate) body: Option<Body>,
     pub(crate) interim: Option<Interim>,
+    upgrades: bool,
     wire: Option<Bytes>,
 }
 
@@ -45,6 +51,7 @@ impl Ask {
             at: origin.place(&origin.servers[0], None),
             source: why.into(),
         })?;
+        let upgrades = settle_connection(&mut parts.headers, framing);
         let interim = parts.extensions.remove::<Interim>();
         let body = (framing != Framing::Nothing).then_some(body);
         Ok(Self {
@@ -52,8 +59,22 @@ impl Ask {
             framing,
             body,
             interim,
+            upgrades,
             wire: None,
         })
+    }
+
+    /// The head, if it asks for an upgrade.
+    pub(crate) fn upgrade(&self) -> Option<&HeaderMap> {
+        self.upgrades.then_some(&self.head.headers)
+    }
+
+    /// The version to speak: only HTTP/1.1 has upgrades.
+    pub(crate) fn protocol(&self, origin: &Origin) -> Protocol {
+        match self.upgrades {
+            true => Protocol::Http1,
+            false => origin.settings.protocol,
+        }
     }
 
     pub(crate) fn method(&self) -> &Method {
@@ -78,9 +99,22 @@ impl Ask {
         }
         let mut wire = http_req_header_to_wire(&self.head)
             .ok_or_else(|| format!("{:?} cannot be a request target", self.head.uri))?;
-        if self.framing == Framing::Chunked {
+        let coding = match self.framing {
+            Framing::Chunked => "Transfer-Encoding: chunked\r\n",
+            _ => "",
+        };
+        // RFC 9110, sections 7.8 and 10.1.4: both are named as fields of this connection.
+        let connection = match (self.upgrades, self.head.headers.contains_key(TE)) {
+            (false, false) => "",
+            (true, false) => "Connection: Upgrade\r\n",
+            (false, true) => "Connection: TE\r\n",
+            (true, true) => "Connection: Upgrade, TE\r\n",
+        };
+        if !coding.is_empty() || !connection.is_empty() {
             wire.truncate(wire.len() - 2);
-            wire.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
+            for part in [coding, connection, "\r\n"] {
+                wire.extend_from_slice(part.as_bytes());
+            }
         }
         Ok(self.wire.insert(wire.freeze()).clone())
     }
@@ -156,6 +190,32 @@ fn settle(origin: &Origin, parts: &mut Parts, body: &Body) -> Result<Framing, St
             Ok(Framing::Length(length))
         }
     }
+}
+
+/// Leaves `Upgrade` for an upgrade and `TE: trailers` for who wants trailers, and nothing else about
+/// the connection. Says whether it is an upgrade; one with a body is not: the body would have to end
+/// before the new protocol begins, and a server may ignore an upgrade at any time.
+fn settle_connection(headers: &mut HeaderMap, framing: Framing) -> bool {
+    if let Some(te) = headers.get(TE) {
+        let wants = te.as_bytes().split(|&byte| byte == b',').any(|coding| {
+            let name = coding.split(|&byte| byte == b';').next();
+            name.is_some_and(|name| name.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+        });
+        match wants {
+            true => headers.insert(TE, HeaderValue::from_static("trailers")),
+            false => headers.remove(TE),
+        };
+    }
+    if !headers.contains_key(UPGRADE) && !headers.contains_key(CONNECTION) {
+        return false;
+    }
+    let upgrades = framing == Framing::Nothing && upgrade::is_asked(headers);
+    headers.remove(CONNECTION);
+    if !upgrades {
+        headers.remove(UPGRADE);
+        headers.remove(HeaderName::from_static("http2-settings"));
+    }
+    upgrades
 }
 
 fn announced(parts: &Parts) -> Result<Option<u64>, String> {
@@ -262,8 +322,54 @@ mod tests {
                 unsized_body(),
                 "PUT /a?b=c HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n",
             ),
+            (
+                Method::PUT,
+                vec![host, ("te", "trailers")],
+                unsized_body(),
+                "PUT /a?b=c HTTP/1.1\r\nHost: a.example\r\nte: trailers\r\n\
+                 Transfer-Encoding: chunked\r\nConnection: TE\r\n\r\n",
+            ),
         ] {
             assert_eq!(wire(&origin(None), method, &fields, body), expected);
+        }
+    }
+
+    #[test]
+    fn of_the_connection_only_an_upgrade_and_trailers_are_said() {
+        let host = ("host", "a.example");
+        let upgrade = ("connection", "keep-alive, upgrade");
+        for (fields, body, expected) in [
+            (
+                vec![host, upgrade, ("upgrade", "websocket")],
+                none(),
+                "upgrade: websocket\r\nConnection: Upgrade\r\n",
+            ),
+            (
+                vec![
+                    host,
+                    upgrade,
+                    ("upgrade", "websocket"),
+                    ("te", "gzip;q=1, Trailers"),
+                ],
+                none(),
+                "te: trailers\r\nupgrade: websocket\r\nConnection: Upgrade, TE\r\n",
+            ),
+            (vec![host, ("te", "gzip")], none(), ""),
+            (vec![host, ("upgrade", "websocket")], none(), ""),
+            (
+                vec![host, upgrade, ("upgrade", "h2c"), ("http2-settings", "AA")],
+                none(),
+                "",
+            ),
+            (
+                vec![host, upgrade, ("upgrade", "websocket")],
+                full("four"),
+                "Content-Length: 4\r\n",
+            ),
+        ] {
+            let wire = wire(&origin(None), Method::GET, &fields, body);
+            let head = format!("GET /a?b=c HTTP/1.1\r\nHost: a.example\r\n{expected}\r\n");
+            assert_eq!(wire, head, "{fields:?}");
         }
     }
 

@@ -71,7 +71,8 @@ pub struct OriginSettings {
     pub connect_timeout: Duration,
     /// From the end of the request to the end of the response's head.
     pub first_byte_timeout: Duration,
-    /// Between two reads of the response's body.
+    /// Between two reads of the response's body, once the request is sent: until then an origin may
+    /// be waiting for the client.
     pub between_bytes_timeout: Duration,
     /// The longest a write of the request may make no progress.
     pub write_timeout: Duration,
@@ -123,7 +124,7 @@ pub enum Scheme {
     Https,
 }
 
-/// The version of HTTP spoken to an origin.
+/// The version of HTTP spoken to an origin. Upgrades (WebSocket) are always asked for over HTTP/1.1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// On TLS what the server prefers, HTTP/2 or HTTP/1.1; HTTP/1.1 on plain TCP.

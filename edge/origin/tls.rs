@@ -15,6 +15,9 @@ use rustls::{
 
 use crate::settings::{Protocol, Tls};
 
+/// HTTP/1.1 as ALPN names it.
+const HTTP1: &[u8] = b"http/1.1";
+
 /// Settings for every connection to the servers of one origin. Its cache of sessions is shared by
 /// them. The error says what to change.
 pub(crate) fn config(tls: &Tls, protocol: Protocol) -> Result<Arc<ClientConfig>, String> {
@@ -33,11 +36,18 @@ pub(crate) fn config(tls: &Tls, protocol: Protocol) -> Result<Arc<ClientConfig>,
             .with_no_client_auth()
     };
     config.alpn_protocols = match protocol {
-        Protocol::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-        Protocol::Http1 => vec![b"http/1.1".to_vec()],
+        Protocol::Auto => vec![b"h2".to_vec(), HTTP1.to_vec()],
+        Protocol::Http1 => vec![HTTP1.to_vec()],
         Protocol::Http2 => vec![b"h2".to_vec()],
     };
     Ok(Arc::new(config))
+}
+
+/// The same settings, offering HTTP/1.1 alone.
+pub(crate) fn http1(config: &Arc<ClientConfig>) -> Arc<ClientConfig> {
+    let mut config = ClientConfig::clone(config);
+    config.alpn_protocols = vec![HTTP1.to_vec()];
+    Arc::new(config)
 }
 
 /// The name a server's certificate must carry: a DNS name or an IP address.

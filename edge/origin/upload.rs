@@ -4,18 +4,19 @@
 use std::fmt::Write;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use tokio::io::AsyncWriteExt;
+use tokio::task::JoinHandle;
 
 use crate::deadline::Deadline;
 use crate::line::Line;
 use crate::request::Framing;
-use crate::{Body, BoxError};
+use crate::{Body, BoxError, trailers};
 
 /// Why a body was not sent whole.
 pub(crate) enum Fault {
@@ -30,6 +31,7 @@ pub(crate) enum Fault {
 /// How far the body has got.
 pub(crate) enum Sending {
     Going(Pin<Box<dyn Future<Output = Result<(), Fault>> + Send>>),
+    /// All of it, or there is none.
     Done,
     /// The rest was given up and the response is still read; the connection ends with it.
     GivenUp(String),
@@ -55,10 +57,36 @@ impl Sending {
         matches!(self, Self::Going(_))
     }
 
+    /// From now on the body moves on by itself, also while nobody reads the response: a client may
+    /// send all it has before it listens. Dropping this still ends it.
+    pub(crate) fn detach(&mut self) {
+        if let Self::Going(going) = std::mem::replace(self, Self::Done) {
+            *self = Self::Going(Box::pin(Detached(tokio::spawn(going))));
+        }
+    }
+
     pub(crate) fn give_up(&mut self, why: &str) {
         if self.is_going() {
             *self = Self::GivenUp(why.to_owned());
         }
+    }
+}
+
+/// A body in a task of its own.
+struct Detached(JoinHandle<Result<(), Fault>>);
+
+impl Future for Detached {
+    type Output = Result<(), Fault>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let ended = ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(ended.unwrap_or_else(|error| Err(Fault::Body(error.into()))))
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -96,7 +124,7 @@ pub(crate) async fn send(
         }
     }
     match framing {
-        Framing::Chunked => out.write(last_chunk(trailers.as_ref())).await,
+        Framing::Chunked => out.write(last_chunk(trailers)).await,
         Framing::Length(length) if sent < length => Err(wrong_length(sent, length)),
         _ => Ok(()),
     }
@@ -113,9 +141,9 @@ fn wrong_length(sent: u64, length: u64) -> Fault {
     )
 }
 
-fn last_chunk(trailers: Option<&HeaderMap>) -> Bytes {
+fn last_chunk(trailers: Option<HeaderMap>) -> Bytes {
     let mut end = b"0\r\n".to_vec();
-    for (name, value) in trailers.into_iter().flatten() {
+    for (name, value) in &trailers.map(trailers::settle).unwrap_or_default() {
         end.extend_from_slice(name.as_str().as_bytes());
         end.extend_from_slice(b": ");
         end.extend_from_slice(value.as_bytes());

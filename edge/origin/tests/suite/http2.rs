@@ -16,10 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::script::{SHORT, client, count, fed, full, get, origin, put, read, settings, until};
 use crate::tls::acceptor;
 
-type Turn = (Request<RecvStream>, SendResponse<Bytes>);
+pub type Turn = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// Serves one connection, a task per stream.
-async fn serve<F, P>(io: impl AsyncRead + AsyncWrite + Unpin, play: P)
+pub async fn serve<F, P>(io: impl AsyncRead + AsyncWrite + Unpin, play: P)
 where
     F: Future<Output = ()> + Send + 'static,
     P: Fn(Turn) -> F,
@@ -31,7 +31,7 @@ where
 }
 
 /// An h2c origin.
-async fn clear<F, P>(play: P) -> Arc<Origin>
+pub async fn clear<F, P>(play: P) -> Arc<Origin>
 where
     F: Future<Output = ()> + Send + 'static,
     P: Fn(Turn) -> F + Clone + Send + Sync + 'static,
@@ -51,7 +51,7 @@ where
     Arc::new(Origin::new(hurried).unwrap())
 }
 
-async fn hello((request, mut reply): Turn) {
+pub async fn hello((request, mut reply): Turn) {
     let seen = format!(
         "{} {} {:?}",
         request.method(),

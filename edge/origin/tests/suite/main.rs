@@ -10,5 +10,8 @@ mod heads;
 mod http2;
 mod keeping;
 mod script;
+mod streams;
 mod tls;
+mod trailers;
+mod upgrades;
 mod uploads;
