@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_ED25519,
+};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, crypto};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto};
 
 /// A self-made certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -38,14 +40,23 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A certificate for these host names and IP addresses.
+    /// A certificate for these host names and IP addresses, its key ECDSA with P-256.
     pub fn issue(&self, names: &[&str]) -> Identity {
+        self.sign(names, KeyPair::generate().expect("a key can be made"))
+    }
+
+    /// The same with an Ed25519 key, which not every client can verify.
+    pub fn issue_ed25519(&self, names: &[&str]) -> Identity {
+        let key = KeyPair::generate_for(&PKCS_ED25519);
+        self.sign(names, key.expect("a key can be made"))
+    }
+
+    fn sign(&self, names: &[&str], key: KeyPair) -> Identity {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names are valid");
         params
             .distinguished_name
             .push(DnType::CommonName, "edge test");
-        let key = KeyPair::generate().expect("a key can be made");
         let certificate = params
             .signed_by(&key, &self.0)
             .expect("the authority can sign");
@@ -56,38 +67,40 @@ impl Authority {
     }
 }
 
+impl Identity {
+    /// The chain, for rustls.
+    pub fn chain_der(&self) -> Vec<CertificateDer<'static>> {
+        CertificateDer::pem_slice_iter(self.chain.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .expect("our own chain is valid PEM")
+    }
+
+    /// The key, for rustls.
+    pub fn key_der(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("our own key is valid PEM")
+    }
+}
+
 /// What a TLS server of ours offers: this identity, HTTP/1.1 only.
 pub(crate) fn server_config(identity: &Identity) -> Arc<ServerConfig> {
-    let chain = CertificateDer::pem_slice_iter(identity.chain.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .expect("our own chain is valid PEM");
-    let key =
-        PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("our own key is valid PEM");
     let mut config =
         ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("the provider has the default versions")
             .with_no_client_auth()
-            .with_single_cert(chain, key)
+            .with_single_cert(identity.chain_der(), identity.key_der())
             .expect("key and chain belong together");
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Arc::new(config)
 }
 
-/// A TLS client that trusts this authority only.
-pub(crate) fn client_config(authority_pem: &str) -> Arc<ClientConfig> {
+/// The authorities in this PEM.
+pub(crate) fn roots(authority_pem: &str) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority_pem.as_bytes()) {
         roots
             .add(certificate.expect("the authority is valid PEM"))
             .expect("the authority is a certificate");
     }
-    let mut config =
-        ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the default versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Arc::new(config)
+    roots
 }

@@ -7,13 +7,12 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
-use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 
-use crate::certificates::client_config;
 use crate::parse::{Parser, Stop};
 use crate::request::Request;
 use crate::response::{NoResponse, Response};
+use crate::tls::{self, Agreed, Tls};
 
 /// An open connection to a node, kept alive as long as both sides like.
 pub struct Connection {
@@ -76,21 +75,30 @@ impl Connection {
     /// Connects with TLS, trusting this authority only. Panics if the handshake fails.
     #[track_caller]
     pub fn open_tls(to: SocketAddr, name: &str, authority_pem: &str) -> Self {
-        let mut connection = Self::open(to);
-        let name = ServerName::try_from(name.to_owned()).expect("a host name or an address");
-        let session =
-            ClientConnection::new(client_config(authority_pem), name).expect("valid settings");
-        let Wire::Plain(stream) = connection.wire else {
-            unreachable!("just opened without TLS")
+        Tls::trusting(authority_pem).connect(to, name)
+    }
+
+    /// The same connection, with TLS from here on. What was sent before stays before it.
+    pub(crate) fn secured(mut self, session: ClientConnection) -> io::Result<Self> {
+        let Wire::Plain(stream) = self.wire else {
+            return Err(io::Error::other("the connection has TLS already"));
         };
+        stream.set_read_timeout(Some(self.timeout))?;
         let mut tls = StreamOwned::new(session, stream);
         while tls.conn.is_handshaking() {
-            tls.conn
-                .complete_io(&mut tls.sock)
-                .unwrap_or_else(|error| panic!("TLS handshake failed: {error}"));
+            tls.conn.complete_io(&mut tls.sock)?;
         }
-        connection.wire = Wire::Tls(Box::new(tls));
-        connection
+        self.wire = Wire::Tls(Box::new(tls));
+        Ok(self)
+    }
+
+    /// What was agreed on in the TLS handshake. Panics on a plain connection.
+    #[track_caller]
+    pub fn agreed(&self) -> Agreed {
+        match &self.wire {
+            Wire::Tls(tls) => tls::agreed(tls),
+            Wire::Plain(_) => panic!("the connection has no TLS"),
+        }
     }
 
     fn dial(

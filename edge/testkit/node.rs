@@ -37,6 +37,12 @@ impl Node {
         self.address("http")
     }
 
+    /// Where the first https listener is.
+    #[track_caller]
+    pub fn https(&self) -> SocketAddr {
+        self.address("https")
+    }
+
     /// Where the admin listener is.
     #[track_caller]
     pub fn admin(&self) -> SocketAddr {

@@ -52,6 +52,16 @@ pub fn crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes)
 }
 
+/// The CRC-32C of these bytes, so many times one behind the other.
+pub fn repeated_crc(bytes: &[u8], count: u64) -> u32 {
+    (0..count).fold(0, |sum, _| crc32c::crc32c_append(sum, bytes))
+}
+
+/// The sum over more bytes, from the sum so far.
+pub(crate) fn crc_append(sum: u32, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(sum, bytes)
+}
+
 /// The finaliser of splitmix64: every word of the pattern looks random and none repeats.
 fn mix(word: u64, seed: u64) -> u64 {
     let start = seed.wrapping_mul(0xd129_0d33_8c8f_9d21);

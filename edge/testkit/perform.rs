@@ -131,8 +131,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stage<'_, S> {
 
     /// Waits at a gate, for a time or for ever; an error as soon as the peer leaves.
     async fn wait(&mut self, act: &Act) -> io::Result<()> {
-        if matches!(act, Act::Echo) {
-            return self.echo().await;
+        match act {
+            Act::Echo => return self.echo().await,
+            Act::Deaf(gate) => {
+                gate.pass().await;
+                return Ok(());
+            }
+            _ => {}
         }
         let until = async {
             match act {

@@ -40,8 +40,14 @@ pub(crate) enum Frame {
 pub(crate) enum Act {
     Interim(u16, Fields),
     Piece(Bytes),
-    Pattern { start: u64, len: u64, seed: u64 },
+    Pattern {
+        start: u64,
+        len: u64,
+        seed: u64,
+    },
     Gate(Gate),
+    /// A gate in front of which nothing is read either.
+    Deaf(Gate),
     Pause(Duration),
     Stall,
     Echo,
@@ -132,6 +138,14 @@ impl Reply {
         self
     }
 
+    /// The next piece of the body, many times the same without holding it many times.
+    pub fn repeated(mut self, bytes: impl AsRef<[u8]>, count: u64) -> Self {
+        let bytes = Bytes::copy_from_slice(bytes.as_ref());
+        self.body
+            .extend((0..count).map(|_| Act::Piece(bytes.clone())));
+        self
+    }
+
     /// The next piece of the body: the pattern with this seed, made while it is sent.
     pub fn pattern(mut self, len: u64, seed: u64) -> Self {
         self.body.push(Act::Pattern {
@@ -179,6 +193,13 @@ impl Reply {
     /// Holds the head, and interim responses named after this, until the gate is open.
     pub fn hold_head(mut self, gate: &Gate) -> Self {
         self.overture.push(Act::Gate(gate.clone()));
+        self
+    }
+
+    /// Holds the head until the gate is open and reads nothing meanwhile, so that an upload backs
+    /// up. Every other wait reads on, to notice when the peer leaves.
+    pub fn hold_unread(mut self, gate: &Gate) -> Self {
+        self.overture.push(Act::Deaf(gate.clone()));
         self
     }
 
