@@ -6,12 +6,12 @@
 
 use crate::access_log::AccessLog;
 use crate::admin::Admin;
-use crate::config::{self, Changes, Settings};
+use crate::config::{self, Changes, Listen, Settings};
 use crate::demo;
 use crate::http::fetch::own_tag;
 use crate::http::front::Terms;
 use crate::http::head::Limits;
-use crate::http::listen::{self, Listener};
+use crate::http::listen::{self, Event, Listener};
 use crate::http::request_id::RequestIds;
 use crate::http::serve::Sites;
 use crate::http::sites::Live;
@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -73,6 +73,26 @@ struct Running {
     /// The admin listener goes on while the node drains, so that whoever asks
     /// hears that it is not ready; it ends with this.
     admin: watch::Sender<bool>,
+    signals: Signals,
+}
+
+/// What the node can be told by signals.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals, String> {
+        let heard =
+            |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
+        Ok(Signals {
+            hangup: heard(SignalKind::hangup())?,
+            terminate: heard(SignalKind::terminate())?,
+            interrupt: heard(SignalKind::interrupt())?,
+        })
+    }
 }
 
 impl Running {
@@ -100,7 +120,7 @@ impl Running {
         let request_ids = RequestIds::default();
         let door = Door::new(connections(settings, files));
         let access = AccessLog::open(&settings.log.access, settings.log.format)?;
-        let live = Live::new(start.settings, start.printed, &metrics)?;
+        let live = Live::new(start.settings, start.printed, &metrics, None)?;
         let node = Arc::new(Node {
             engine,
             secret: secret()?,
@@ -122,11 +142,14 @@ impl Running {
             .into_iter()
             .filter_map(|(kind, socket)| listen_on(&node, kind, socket, &admin).transpose())
             .collect::<Result<_, _>>()?;
+        // Before anybody is told that it is ready: who is told may send one at once.
+        let signals = Signals::listen()?;
         eprintln!("edge: ready");
         Ok(Running {
             node,
             listeners,
             admin,
+            signals,
         })
     }
 
@@ -136,23 +159,16 @@ impl Running {
             node,
             listeners,
             admin,
+            mut signals,
         } = self;
-        let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = (
-            signal(SignalKind::hangup()),
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-        ) else {
-            log::error!("cannot listen for signals; stopping");
-            return;
-        };
         loop {
             tokio::select! {
-                _ = hangup.recv() => {
+                _ = signals.hangup.recv() => {
                     node.access.reopen();
                     reload_and_say(&node).await;
                 }
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
             }
         }
         drain(&node, listeners).await;
@@ -165,7 +181,10 @@ impl Running {
 /// closes what must be closed.
 async fn drain(node: &Arc<Node>, listeners: Vec<JoinHandle<()>>) {
     let limit = node.settings().guard.drain;
-    eprintln!("edge: stopping; requests under way have {} s", limit.as_secs());
+    eprintln!(
+        "edge: stopping; requests under way have {} s",
+        limit.as_secs()
+    );
     node.draining.send_replace(true);
     for listener in listeners {
         // A listener that panicked has already said so.
@@ -222,7 +241,10 @@ pub(crate) async fn reload(node: &Arc<Node>) -> Result<Changes, String> {
     // What needs a restart stays as it runs, so that nobody reads a value that
     // is not in force.
     settings.data = running.data.clone();
-    settings.listen = running.listen.clone();
+    settings.listen = Listen {
+        proxy_protocol_from: settings.listen.proxy_protocol_from,
+        ..running.listen.clone()
+    };
     settings.cache = running.cache.clone();
     settings.store = running.store.clone();
     settings.log.access = running.log.access.clone();
@@ -230,7 +252,8 @@ pub(crate) async fn reload(node: &Arc<Node>) -> Result<Changes, String> {
     let level = settings.log.level.filter();
     let most = connections(&settings, files());
     let printed = config::print(&loaded.file);
-    let live = Live::new(settings, printed, &node.metrics)?;
+    let mut live = Live::new(settings, printed, &node.metrics, Some(&node.live.load()))?;
+    live.needs_restart = changes.needs_restart.clone();
     node.live.store(Arc::new(live));
     node.door.set_most(most);
     log::set_max_level(level);
@@ -238,9 +261,23 @@ pub(crate) async fn reload(node: &Arc<Node>) -> Result<Changes, String> {
 }
 
 fn bind_all(settings: &Settings) -> Result<Vec<(&'static str, TcpListener)>, String> {
-    let http = settings.listen.http.iter().map(|address| ("http", *address));
-    let admin = settings.listen.admin.iter().map(|address| ("admin", *address));
-    http.chain(admin)
+    let http = settings
+        .listen
+        .http
+        .iter()
+        .map(|address| ("http", *address));
+    let https = settings
+        .listen
+        .https
+        .iter()
+        .map(|address| ("https", *address));
+    let admin = settings
+        .listen
+        .admin
+        .iter()
+        .map(|address| ("admin", *address));
+    http.chain(https)
+        .chain(admin)
         .map(|(kind, address)| Ok((kind, listen::bind(address)?)))
         .collect()
 }
@@ -257,9 +294,17 @@ fn listen_on(
         .map_err(|error| format!("cannot tell where {kind} listens: {error}"))?;
     node.bound.lock().push((kind, address));
     eprintln!("edge: listening {kind} {address}");
+    let own_port = if kind == "https" { 443 } else { 80 };
     let terms = {
         let node = Arc::clone(node);
-        Box::new(move || terms(&node.live.load().settings))
+        Box::new(move || {
+            let mut terms = terms(&node.live.load().settings, own_port);
+            if kind == "admin" {
+                // What strangers may upload is no limit for objects of the store.
+                terms.limits.body_bytes = edge_store::Settings::default().object_bytes_max;
+            }
+            terms
+        })
     };
     if kind == "admin" {
         let service = Admin {
@@ -271,11 +316,24 @@ fn listen_on(
             door: Door::new(ADMIN_CONNECTIONS),
             draining: admin.subscribe(),
             terms,
-            counted: Box::new(|_| {}),
+            tls: None,
+            announces: Box::new(|_| false),
+            counted: Arc::new(|_| {}),
         };
         tokio::spawn(listener.run());
         return Ok(None);
     }
+    let secured = Arc::clone(node);
+    let tls = move || secured.live.load().tls.clone();
+    let trusting = Arc::clone(node);
+    let announces = move |peer| {
+        let live = trusting.live.load();
+        live.settings
+            .listen
+            .proxy_protocol_from
+            .iter()
+            .any(|prefix| prefix.contains(peer))
+    };
     let counting = Arc::clone(node);
     let listener = Listener {
         socket,
@@ -283,15 +341,29 @@ fn listen_on(
         door: Arc::clone(&node.door),
         draining: node.draining.subscribe(),
         terms,
-        counted: Box::new(move |taken| match taken {
-            true => counting.metrics.connections_opened.inc(),
-            false => counting.metrics.connections_refused.inc(),
-        }),
+        tls: (kind == "https").then(|| Box::new(tls) as Box<_>),
+        announces: Box::new(announces),
+        counted: Arc::new(move |event| count(&counting.metrics, &event)),
     };
     Ok(Some(tokio::spawn(listener.run())))
 }
 
-fn terms(settings: &Settings) -> Terms {
+fn count(metrics: &Metrics, event: &Event<'_>) {
+    match event {
+        Event::Taken => metrics.connections_opened.inc(),
+        Event::TurnedAway => metrics.connections_refused.inc(),
+        Event::NotAnnounced => metrics.announcements_refused.inc(),
+        Event::NotSecured => metrics.handshakes_failed.inc(),
+        Event::Secured(session) => {
+            let kind = if session.resumed { "resumed" } else { "full" };
+            let labels = [session.version.word(), kind];
+            metrics.handshakes.with_label_values(&labels).inc();
+        }
+    }
+}
+
+/// What the settings of the moment allow a connection.
+pub(crate) fn terms(settings: &Settings, own_port: u16) -> Terms {
     let guard = &settings.guard;
     Terms {
         limits: Limits {
@@ -299,7 +371,7 @@ fn terms(settings: &Settings) -> Terms {
             target_bytes: guard.target_bytes_max,
             fields: guard.fields_max,
             body_bytes: guard.body_bytes_max,
-            own_port: 80,
+            own_port,
         },
         header_deadline: guard.header_deadline,
         idle: guard.idle,
@@ -375,6 +447,7 @@ impl edge_store::Watcher for Purger {
 
 impl Purger {
     fn purge(&self, tag: &str) {
-        self.0.purge(Selector::Tag(own_tag(tag)), Mode::Hard, Now::read());
+        self.0
+            .purge(Selector::Tag(own_tag(tag)), Mode::Hard, Now::read());
     }
 }

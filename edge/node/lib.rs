@@ -11,6 +11,9 @@ pub mod assemble;
 pub mod cli;
 pub mod config;
 pub(crate) mod demo;
+#[doc(hidden)]
+pub mod fuzzing;
 pub(crate) mod http;
 pub(crate) mod metrics;
+pub(crate) mod moment;
 pub(crate) mod node;

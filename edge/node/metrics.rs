@@ -35,6 +35,10 @@ pub(crate) struct Metrics {
     pub(crate) connections_opened: IntCounter,
     pub(crate) connections_refused: IntCounter,
     pub(crate) cut_short: IntCounter,
+    /// By version and whether an earlier session was continued.
+    pub(crate) handshakes: IntCounterVec,
+    pub(crate) handshakes_failed: IntCounter,
+    pub(crate) announcements_refused: IntCounter,
     read: Read,
 }
 
@@ -63,7 +67,10 @@ impl SiteCounters {
     /// Counts one reply.
     pub(crate) fn count(&self, status: http::StatusCode, outcome: Outcome, bytes: u64) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
-        if let Some(counter) = self.requests.get(class * Outcome::ALL.len() + outcome as usize) {
+        if let Some(counter) = self
+            .requests
+            .get(class * Outcome::ALL.len() + outcome as usize)
+        {
             counter.inc();
         }
         self.bytes.inc_by(bytes);
@@ -108,10 +115,27 @@ impl Metrics {
                 "edge_replies_cut_total",
                 "Replies that broke before their end, by either side",
             ),
+            handshakes: make.counters(
+                "edge_tls_handshakes_total",
+                "TLS handshakes completed, by version and kind (full, resumed)",
+                &["version", "kind"],
+            ),
+            handshakes_failed: make.counter(
+                "edge_tls_handshakes_failed_total",
+                "TLS handshakes that failed or took too long",
+            ),
+            announcements_refused: make.counter(
+                "edge_proxy_headers_refused_total",
+                "Connections of listen.proxy_protocol_from closed for want of a good PROXY header",
+            ),
             read: Read {
                 connections: make.gauge("edge_connections", "Connections open"),
                 cache_bytes: make.gauges("edge_cache_bytes", "Bytes held by the cache", &["tier"]),
-                cache_keys: make.gauges("edge_cache_objects", "Objects held by the cache", &["tier"]),
+                cache_keys: make.gauges(
+                    "edge_cache_objects",
+                    "Objects held by the cache",
+                    &["tier"],
+                ),
                 cache_evicted: make.gauges(
                     "edge_cache_evictions_total",
                     "Objects evicted for room",
@@ -133,7 +157,11 @@ impl Metrics {
                     "Connections to origins: opened, reused, retried, failed over",
                     &["what"],
                 ),
-                store: make.gauges("edge_store", "The bundled store: what it holds and did", &["what"]),
+                store: make.gauges(
+                    "edge_store",
+                    "The bundled store: what it holds and did",
+                    &["what"],
+                ),
                 log_dropped: make.gauge(
                     "edge_access_log_dropped_total",
                     "Access log lines dropped because the log could not keep up",
@@ -189,15 +217,23 @@ impl Metrics {
         let read = &self.read;
         read.connections.set(node.door.open() as i64);
         let cache = node.engine.counters();
-        read.cache_bytes.with_label_values(&["memory"]).set(cache.live_bytes as i64);
-        read.cache_keys.with_label_values(&["memory"]).set(cache.keys as i64);
-        read.cache_evicted.with_label_values(&["memory"]).set(cache.evicted as i64);
+        read.cache_bytes
+            .with_label_values(&["memory"])
+            .set(cache.live_bytes as i64);
+        read.cache_keys
+            .with_label_values(&["memory"])
+            .set(cache.keys as i64);
+        read.cache_evicted
+            .with_label_values(&["memory"])
+            .set(cache.evicted as i64);
         read.cache_no_room.set(cache.no_room as i64);
         read.fills.set(cache.fills as i64);
         read.marks.set(cache.marks as i64);
         let origins = node.origins.counters();
         for (reason, count) in origins.errors() {
-            read.origin_errors.with_label_values(&[reason]).set(count as i64);
+            read.origin_errors
+                .with_label_values(&[reason])
+                .set(count as i64);
         }
         let connections = &read.origin_connections;
         for (what, count) in [
@@ -270,8 +306,12 @@ mod tests {
     #[test]
     fn every_figure_can_be_made_and_a_site_keeps_its_counters() {
         let metrics = Metrics::new();
-        metrics.site("a").count(http::StatusCode::OK, Outcome::Hit, 5);
-        metrics.site("a").count(http::StatusCode::OK, Outcome::Hit, 5);
+        metrics
+            .site("a")
+            .count(http::StatusCode::OK, Outcome::Hit, 5);
+        metrics
+            .site("a")
+            .count(http::StatusCode::OK, Outcome::Hit, 5);
         let count = metrics.requests.with_label_values(&["a", "2xx", "hit"]);
         assert_eq!(count.get(), 2);
     }

@@ -3,9 +3,9 @@
 //! Whatever a stranger sent is bounded and escaped here, so that no request can forge a line,
 //! break a JSON reader or speak to a terminal. Appends to a buffer and allocates nothing else.
 
-use super::moment::Moment;
 use crate::config::Format;
 use crate::http::front::Finished;
+use crate::moment::Moment;
 use http::Version;
 use http::header::{HeaderMap, HeaderName, REFERER, USER_AGENT};
 use std::io::Write as _;
@@ -96,17 +96,19 @@ impl<'a> Line<'a> {
     fn push_json(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"time\":\"");
         Moment::of(self.at).push_rfc3339(out);
-        push(out, format_args!("\",\"client\":\"{}\"", self.client));
+        out.extend_from_slice(b"\",\"client\":\"");
+        push_address(out, self.client);
+        out.push(b'"');
         if let Some(asked) = &self.asked {
             push_member(out, "method", Some(asked.method.as_bytes()));
             push_member(out, "host", Some(asked.host.as_bytes()));
             push_member(out, "target", Some(asked.target.as_bytes()));
             push_member(out, "protocol", Some(asked.protocol.as_bytes()));
         }
-        push(
-            out,
-            format_args!(",\"status\":{},\"bytes\":{}", self.status, self.bytes),
-        );
+        out.extend_from_slice(b",\"status\":");
+        push_number(out, self.status.into());
+        out.extend_from_slice(b",\"bytes\":");
+        push_number(out, self.bytes);
         push_milliseconds(out, "duration_ms", self.duration);
         push_milliseconds(out, "served_ms", self.served);
         if let Some(origin) = self.origin {
@@ -129,7 +131,8 @@ impl<'a> Line<'a> {
     /// `$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent
     /// "$http_referer" "$http_user_agent"`
     fn push_combined(&self, out: &mut Vec<u8>) {
-        push(out, format_args!("{} - - [", self.client));
+        push_address(out, self.client);
+        out.extend_from_slice(b" - - [");
         Moment::of(self.at).push_combined(out);
         out.extend_from_slice(b"] \"");
         match &self.asked {
@@ -142,7 +145,11 @@ impl<'a> Line<'a> {
                 out.extend_from_slice(asked.protocol.as_bytes());
             }
         }
-        push(out, format_args!("\" {} {} \"", self.status, self.bytes));
+        out.extend_from_slice(b"\" ");
+        push_number(out, self.status.into());
+        out.push(b' ');
+        push_number(out, self.bytes);
+        out.extend_from_slice(b" \"");
         let asked = self.asked.as_ref();
         push_quoted(out, asked.and_then(|asked| asked.referer).unwrap_or(b"-"));
         out.extend_from_slice(b"\" \"");
@@ -172,11 +179,46 @@ fn push(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
         .expect("a Vec takes everything, and our own types can be written");
 }
 
+/// Formatting machinery would cost as much as the rest of the line, so numbers are written by hand.
+fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return out.extend_from_slice(&digits[at..]);
+        }
+    }
+}
+
+fn push_address(out: &mut Vec<u8>, address: IpAddr) {
+    let IpAddr::V4(address) = address else {
+        return push(out, format_args!("{address}"));
+    };
+    for (n, octet) in address.octets().into_iter().enumerate() {
+        if n > 0 {
+            out.push(b'.');
+        }
+        push_number(out, octet.into());
+    }
+}
+
 /// `,"name":12.345`
 fn push_milliseconds(out: &mut Vec<u8>, name: &str, time: Duration) {
-    let micros = time.as_micros();
-    let (whole, part) = (micros / 1000, micros % 1000);
-    push(out, format_args!(",\"{name}\":{whole}.{part:03}"));
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
+    let micros = time.subsec_micros() % 1000;
+    push_number(
+        out,
+        time.as_secs()
+            .saturating_mul(1000)
+            .saturating_add(time.subsec_millis().into()),
+    );
+    out.push(b'.');
+    out.extend_from_slice(&[100, 10, 1].map(|unit| b'0' + (micros / unit % 10) as u8));
 }
 
 /// `,"name":"value"`, or nothing.
@@ -225,7 +267,7 @@ fn push_quoted(out: &mut Vec<u8>, value: &[u8]) {
         out.extend_from_slice(value);
     } else {
         for &byte in value {
-            match PLAIN[usize::from(byte)] {
+            match is_plain_byte(byte) {
                 true => out.push(byte),
                 false => push(out, format_args!("\\x{byte:02X}")),
             }
@@ -246,20 +288,17 @@ fn bounded(value: &[u8]) -> (&[u8], &'static [u8]) {
     (&value[..end.unwrap_or(VALUE_BYTES_MAX)], CUT)
 }
 
+/// Looks at every byte, so that the compiler can look at many at once.
 fn is_plain(value: &[u8]) -> bool {
-    value.iter().all(|byte| PLAIN[usize::from(*byte)])
+    value
+        .iter()
+        .fold(true, |plain, byte| plain & is_plain_byte(*byte))
 }
 
 /// Printable ASCII without `"` and `\`.
-const PLAIN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0x20;
-    while byte < 0x7f {
-        table[byte] = byte != b'"' as usize && byte != b'\\' as usize;
-        byte += 1;
-    }
-    table
-};
+fn is_plain_byte(byte: u8) -> bool {
+    (byte.wrapping_sub(b' ') < 0x7f - b' ') & (byte != b'"') & (byte != b'\\')
+}
 
 #[cfg(test)]
 mod tests {
@@ -319,6 +358,15 @@ mod tests {
         assert_eq!(json["complete"], false);
         assert_eq!(json["origin_ms"], 3.0);
         assert_eq!(json["reason"], "truncated");
+        line.client = "2001:db8::1".parse().unwrap();
+        line.bytes = u64::MAX;
+        line.duration = Duration::from_nanos(999);
+        let json = written(&line, Format::Json);
+        assert!(json.contains("\"client\":\"2001:db8::1\""), "{json}");
+        assert!(
+            json.contains("\"bytes\":18446744073709551615,\"duration_ms\":0.000,"),
+            "{json}"
+        );
     }
 
     #[test]

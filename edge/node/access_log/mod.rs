@@ -5,7 +5,6 @@
 //! Lines that find no room, or cannot be written, are dropped and counted.
 
 mod line;
-pub(crate) mod moment;
 mod queue;
 mod writer;
 

@@ -54,7 +54,9 @@ pub(super) fn json(status: StatusCode, value: Value) -> Reply {
 /// A 200 with this text.
 pub(super) fn text(content_type: &'static str, text: String) -> Reply {
     let mut reply = Reply::new(StatusCode::OK);
-    reply.fields.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    reply
+        .fields
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply.body = Body::Bytes(Bytes::from(text));
     reply
 }
@@ -76,7 +78,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_is_json_with_its_field_and_is_never_stored() {
-        let refused = Refused::bad("so \"not\"").with(http::header::ALLOW, HeaderValue::from_static("GET"));
+        let refused =
+            Refused::bad("so \"not\"").with(http::header::ALLOW, HeaderValue::from_static("GET"));
         let mut reply = finish(refused.reply(), &Method::GET);
         assert_eq!(reply.status, StatusCode::BAD_REQUEST);
         assert_eq!(reply.fields["allow"], "GET");

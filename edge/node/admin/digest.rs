@@ -37,10 +37,22 @@ mod tests {
     #[test]
     fn digests_are_read_or_refused() {
         for (text, hex) in [
-            ("1B2M2Y8AsgTpgAmY7PhCfg==", Some("d41d8cd98f00b204e9800998ecf8427e")),
-            (" XUFAKrxLKna5cZ2REBfFkg== ", Some("5d41402abc4b2a76b9719d911017c592")),
-            ("AAAAAAAAAAAAAAAAAAAAAA==", Some("00000000000000000000000000000000")),
-            ("/////////////////////w==", Some("ffffffffffffffffffffffffffffffff")),
+            (
+                "1B2M2Y8AsgTpgAmY7PhCfg==",
+                Some("d41d8cd98f00b204e9800998ecf8427e"),
+            ),
+            (
+                " XUFAKrxLKna5cZ2REBfFkg== ",
+                Some("5d41402abc4b2a76b9719d911017c592"),
+            ),
+            (
+                "AAAAAAAAAAAAAAAAAAAAAA==",
+                Some("00000000000000000000000000000000"),
+            ),
+            (
+                "/////////////////////w==",
+                Some("ffffffffffffffffffffffffffffffff"),
+            ),
             ("/////////////////////x==", None),
             ("1B2M2Y8AsgTpgAmY7PhCfg=", None),
             ("1B2M2Y8AsgTpgAmY7PhCf===", None),

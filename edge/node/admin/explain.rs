@@ -6,14 +6,17 @@
 //! not sent. Nothing is fetched and nothing changes.
 
 use super::answer::{Answer, Refused, json};
+use super::percent;
 use super::url::Parts;
-use super::{percent, rfc3339};
+use crate::assemble;
 use crate::config::Settings;
 use crate::http::deliver::{self, CACHE_STATUS};
-use crate::http::head::{self, Head, Limits, Parsed};
+use crate::http::forward;
+use crate::http::head::{self, Head, Parsed};
 use crate::http::plan::{self, Plan};
 use crate::http::refuse;
 use crate::http::reply::{Outcome, Peer, Reply};
+use crate::moment::Moment;
 use crate::node::Node;
 use edge_cache::{Ask, CacheStatus, Engine, Entry, Missed, Now, Peek, Rules};
 use http::{Method, StatusCode};
@@ -33,11 +36,16 @@ pub(super) fn explain(node: &Arc<Node>, query: Option<&str>) -> Answer {
     let peer = Peer {
         address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         scheme: question.scheme,
+        tls: None,
     };
     match plan::plan(&live, &node.secret, &head, &peer) {
         None => {
             let why = format!("no site answers for the host {:?}", head.host);
             Ok(refused(&question, &refuse::no_site(), &why))
+        }
+        Some(_) if forward::loops(&head, &node.id) => {
+            let why = "by its CDN-Loop this node has forwarded it before";
+            Ok(refused(&question, &refuse::looped(), why))
         }
         Some(plan) => Ok(planned(&node.engine, &question, &head, &plan)),
     }
@@ -54,14 +62,17 @@ struct Question {
     fields: Vec<String>,
 }
 
-const EXAMPLE: &str = "for example /explain?url=http://example.com/a&header=Accept-Encoding:%20gzip";
+const EXAMPLE: &str =
+    "for example /explain?url=http://example.com/a&header=Accept-Encoding:%20gzip";
 
 impl Question {
     fn read(query: Option<&str>) -> Result<Question, Refused> {
         let (mut url, mut method, mut fields) = (None, None, Vec::new());
         for (name, value) in percent::parameters(query)? {
             if value.contains(['\r', '\n']) {
-                return Err(Refused::bad(format!("`{name}` has a line break; {EXAMPLE}")));
+                return Err(Refused::bad(format!(
+                    "`{name}` has a line break; {EXAMPLE}"
+                )));
             }
             let twice = match name.as_str() {
                 "url" => url.replace(value).is_some(),
@@ -82,7 +93,9 @@ impl Question {
                 }
             };
             if twice {
-                return Err(Refused::bad(format!("`{name}` stands there twice; {EXAMPLE}")));
+                return Err(Refused::bad(format!(
+                    "`{name}` stands there twice; {EXAMPLE}"
+                )));
             }
         }
         let url = url.ok_or_else(|| Refused::bad(format!("`url` is missing; {EXAMPLE}")))?;
@@ -100,14 +113,7 @@ impl Question {
 
     /// The request as it would come, judged as it would be.
     fn head(&self, settings: &Settings) -> Result<Arc<Head>, head::Fault> {
-        let guard = &settings.guard;
-        let limits = Limits {
-            head_bytes: guard.head_bytes_max,
-            target_bytes: guard.target_bytes_max,
-            fields: guard.fields_max,
-            body_bytes: guard.body_bytes_max,
-            own_port: self.own_port,
-        };
+        let limits = assemble::terms(settings, self.own_port).limits;
         match head::parse(self.bytes().as_bytes(), &limits)? {
             Parsed::Head(head, _) => Ok(head),
             // It ends in an empty line; whatever is missing is not its end.
@@ -116,7 +122,13 @@ impl Question {
     }
 
     fn bytes(&self) -> String {
-        let Question { method, target, authority, fields, .. } = self;
+        let Question {
+            method,
+            target,
+            authority,
+            fields,
+            ..
+        } = self;
         let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {authority}\r\n");
         for field in fields {
             text.push_str(field);
@@ -127,7 +139,13 @@ impl Question {
     }
 
     fn line(&self) -> String {
-        let Question { method, scheme, authority, target, .. } = self;
+        let Question {
+            method,
+            scheme,
+            authority,
+            target,
+            ..
+        } = self;
         format!("{method} {scheme}://{authority}{target}")
     }
 }
@@ -202,7 +220,10 @@ fn planned(engine: &Arc<Engine>, question: &Question, head: &Head, plan: &Plan) 
     let origin = route.source.to_string();
     let mut text = vec![
         question.line(),
-        format!("site {}, route {}, origin {origin}", plan.site.name, route.name),
+        format!(
+            "site {}, route {}, origin {origin}",
+            plan.site.name, route.name
+        ),
         format!("key {}", plan.key),
     ];
     text.extend(match &stored {
@@ -234,13 +255,19 @@ fn predict(peek: Peek, head: &Head, now: Now) -> Prediction {
     match peek {
         Peek::Fresh(entry, left) => {
             let reply = deliver::stored(&entry, CacheStatus::hit(left), Outcome::Hit, head, now);
-            let said = reply.fields.get(CACHE_STATUS).and_then(|value| value.to_str().ok());
+            let said = reply
+                .fields
+                .get(CACHE_STATUS)
+                .and_then(|value| value.to_str().ok());
             Prediction {
                 outcome: "hit",
                 reason: None,
                 status: Some(reply.status),
                 cache_status: said.map(str::to_owned),
-                text: format!("hit: {} from the cache, the origin is not asked", reply.status.as_u16()),
+                text: format!(
+                    "hit: {} from the cache, the origin is not asked",
+                    reply.status.as_u16()
+                ),
             }
         }
         Peek::Stale(_) => open(
@@ -255,8 +282,14 @@ fn predict(peek: Peek, head: &Head, now: Now) -> Prediction {
         ),
         Peek::Miss(missed) => {
             let (reason, text) = match missed {
-                Missed::Uri => ("uri", "nothing is stored under the key, the origin is asked"),
-                Missed::Vary => ("vary", "only other variants are stored, the origin is asked"),
+                Missed::Uri => (
+                    "uri",
+                    "nothing is stored under the key, the origin is asked",
+                ),
+                Missed::Vary => (
+                    "vary",
+                    "only other variants are stored, the origin is asked",
+                ),
                 Missed::Purged => ("purged", "what was stored is purged, the origin is asked"),
                 Missed::Stale => (
                     "stale",
@@ -268,7 +301,10 @@ fn predict(peek: Peek, head: &Head, now: Now) -> Prediction {
         Peek::Pass(why) => open(
             "pass",
             Some(why.word()),
-            &format!("the origin is asked around the cache, because of {}", why.word()),
+            &format!(
+                "the origin is asked around the cache, because of {}",
+                why.word()
+            ),
         ),
     }
 }
@@ -284,10 +320,13 @@ fn in_words(entry: &Entry, left: Option<Duration>, rules: &Rules, now: Now) -> V
             "stored: {} with {} bytes of body, arrived {}, age {} s",
             meta.status.as_u16(),
             entry.body.len(),
-            rfc3339::format(meta.arrived),
+            Moment::of(meta.arrived).rfc3339(),
             meta.terms.age(now).as_secs(),
         ),
-        format!("{freshness}; lifetime by: {}", Engine::rule(entry, rules).words()),
+        format!(
+            "{freshness}; lifetime by: {}",
+            Engine::rule(entry, rules).words()
+        ),
     ]
 }
 
@@ -296,7 +335,12 @@ fn shown(entry: &Entry, left: Option<Duration>, rules: &Rules, now: Now) -> Valu
     let fields: Vec<_> = meta
         .fields
         .iter()
-        .map(|(name, value)| [name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()])
+        .map(|(name, value)| {
+            [
+                name.as_str().to_owned(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            ]
+        })
         .collect();
     json!({
         "status": meta.status.as_u16(),
@@ -305,7 +349,7 @@ fn shown(entry: &Entry, left: Option<Duration>, rules: &Rules, now: Now) -> Valu
         "rule": Engine::rule(entry, rules).words(),
         "fields": fields,
         "body_bytes": entry.body.len(),
-        "arrived": rfc3339::format(meta.arrived),
+        "arrived": Moment::of(meta.arrived).rfc3339(),
     })
 }
 
@@ -329,7 +373,8 @@ mod tests {
 
     #[test]
     fn a_question_becomes_the_request_it_is_about() {
-        let question = question("header=A:%20b&url=http://Example.com:80/%2561?x%26y&method=HEAD&header=C:d");
+        let question =
+            question("header=A:%20b&url=http://Example.com:80/%2561?x%26y&method=HEAD&header=C:d");
         assert_eq!(
             question.bytes(),
             "HEAD /%61?x&y HTTP/1.1\r\nHost: Example.com:80\r\nA: b\r\nC:d\r\n\r\n"
@@ -368,7 +413,10 @@ mod tests {
             let refused = Question::read(Some(query)).unwrap_err();
             assert_eq!(refused.status, StatusCode::BAD_REQUEST);
             let error = refused.error;
-            assert!(error.contains(said) && error.contains("for example"), "{query}: {error}");
+            assert!(
+                error.contains(said) && error.contains("for example"),
+                "{query}: {error}"
+            );
         }
     }
 

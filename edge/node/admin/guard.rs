@@ -33,8 +33,10 @@ pub(super) fn admit(head: &Head, own: &[IpAddr], token: Option<&Secret>) -> Resu
         Some(token) if !open && !carries(head, token) => {
             let error = "this needs the field `Authorization: Bearer TOKEN` with the token of \
                          `admin.token`";
-            Err(Refused::new(StatusCode::UNAUTHORIZED, error)
-                .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"edge admin\"")))
+            Err(Refused::new(StatusCode::UNAUTHORIZED, error).with(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"edge admin\""),
+            ))
         }
         _ => Ok(()),
     }
@@ -79,7 +81,9 @@ mod tests {
     fn secret() -> Secret {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("token"), "s3cret").unwrap();
-        SecretSource::File("token".into()).resolve(folder.path()).unwrap()
+        SecretSource::File("token".into())
+            .resolve(folder.path())
+            .unwrap()
     }
 
     fn status(request: &str, token: Option<&Secret>) -> u16 {
@@ -113,13 +117,20 @@ mod tests {
             assert_eq!(status(&request, Some(&secret())), with_token, "{host}");
         }
         assert_eq!(status("GET /healthz HTTP/1.0\r\n", None), 200);
-        assert_eq!(status("GET http://evil.example/healthz HTTP/1.1\r\nHost: evil.example\r\n", None), 403);
+        assert_eq!(
+            status(
+                "GET http://evil.example/healthz HTTP/1.1\r\nHost: evil.example\r\n",
+                None
+            ),
+            403
+        );
     }
 
     #[test]
     fn a_web_page_is_refused_whatever_its_origin() {
         for origin in ["http://127.0.0.1:9090", "null", ""] {
-            let request = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nOrigin: {origin}\r\n");
+            let request =
+                format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nOrigin: {origin}\r\n");
             assert_eq!(status(&request, None), 403, "{origin}");
             assert_eq!(status(&request, Some(&secret())), 403, "{origin}");
         }

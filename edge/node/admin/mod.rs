@@ -13,7 +13,6 @@ mod objects;
 mod percent;
 mod purge;
 mod reload;
-mod rfc3339;
 mod url;
 
 use crate::http::front::{Finished, Serve};
@@ -38,7 +37,11 @@ pub(crate) struct Admin {
 impl Admin {
     async fn answer(&self, request: Request) -> Answer {
         let head = Arc::clone(&request.head);
-        guard::admit(&head, &self.own_addresses(), self.node.settings().admin.token.as_ref())?;
+        guard::admit(
+            &head,
+            &self.own_addresses(),
+            self.node.settings().admin.token.as_ref(),
+        )?;
         let place = Place::of(head.path())?;
         place.check(&head)?;
         let node = &self.node;
@@ -146,7 +149,10 @@ impl Place<'_> {
     /// Is it asked in the right way?
     fn check(self, head: &Head) -> Result<(), Refused> {
         let methods = self.methods();
-        if !methods.split(", ").any(|method| method == head.method.as_str()) {
+        if !methods
+            .split(", ")
+            .any(|method| method == head.method.as_str())
+        {
             let error = format!("{} takes {methods}, not {}", head.path(), head.method);
             return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, error)
                 .with(ALLOW, HeaderValue::from_static(methods)));
@@ -163,8 +169,13 @@ impl Place<'_> {
 }
 
 fn is_json(head: &Head) -> bool {
-    let given = head.fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = given.and_then(|text| text.split(';').next()).unwrap_or_default();
+    let given = head
+        .fields
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = given
+        .and_then(|text| text.split(';').next())
+        .unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("application/json")
 }
 
@@ -193,7 +204,10 @@ async fn collect(body: Streamed) -> Result<Bytes, Refused> {
 }
 
 fn too_large() -> Refused {
-    Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "the body may have at most 1 MiB")
+    Refused::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "the body may have at most 1 MiB",
+    )
 }
 
 #[cfg(test)]
@@ -248,10 +262,22 @@ mod tests {
             ("DELETE /store/www/a HTTP/1.1\r\nHost: a\r\n", 200),
             ("POST /store/www/a HTTP/1.1\r\nHost: a\r\n", 405),
             ("POST /purge HTTP/1.1\r\nHost: a\r\n", 415),
-            ("POST /purge HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\n", 415),
-            ("POST /purge HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n", 200),
-            ("POST /reload HTTP/1.1\r\nHost: a\r\nContent-Type: Application/JSON; charset=utf-8\r\n", 200),
-            ("POST /reload HTTP/1.1\r\nHost: a\r\nContent-Type: application/jsonx\r\n", 415),
+            (
+                "POST /purge HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\n",
+                415,
+            ),
+            (
+                "POST /purge HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n",
+                200,
+            ),
+            (
+                "POST /reload HTTP/1.1\r\nHost: a\r\nContent-Type: Application/JSON; charset=utf-8\r\n",
+                200,
+            ),
+            (
+                "POST /reload HTTP/1.1\r\nHost: a\r\nContent-Type: application/jsonx\r\n",
+                415,
+            ),
         ] {
             let head = head(request);
             let checked = Place::of(head.path()).and_then(|place| place.check(&head));
@@ -266,7 +292,10 @@ mod tests {
             let full = Full::new(Bytes::from(vec![b' '; bytes]));
             Streamed::new(full.map_err(|never| match never {}))
         };
-        assert_eq!(collect(body(JSON_BYTES_MAX)).await.unwrap().len(), JSON_BYTES_MAX);
+        assert_eq!(
+            collect(body(JSON_BYTES_MAX)).await.unwrap().len(),
+            JSON_BYTES_MAX
+        );
         let refused = collect(body(JSON_BYTES_MAX + 1)).await.unwrap_err();
         assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE);
     }

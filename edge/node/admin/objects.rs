@@ -5,9 +5,10 @@
 //! once.
 
 use super::answer::{Answer, Refused, json};
-use super::{digest, percent, rfc3339};
+use super::{digest, percent};
 use crate::http::head::Head;
 use crate::http::reply::{Body, Reply, Streamed};
+use crate::moment::Moment;
 use bytes::Bytes;
 use edge_cache::Precondition;
 use edge_store::{Error, Info, List, Object, Only, PAGE_MAX, Page, Put, Span, Store};
@@ -26,7 +27,7 @@ pub(super) async fn buckets(store: &Store) -> Answer {
         .await
         .map_err(refused)?
         .iter()
-        .map(|bucket| json!({ "name": bucket.name, "created": rfc3339::format(bucket.created) }))
+        .map(|bucket| json!({ "name": bucket.name, "created": Moment::of(bucket.created).rfc3339() }))
         .collect();
     Ok(json(StatusCode::OK, json!({ "buckets": buckets })))
 }
@@ -43,7 +44,10 @@ pub(super) async fn bucket(store: &Store, bucket: &str, head: &Head) -> Answer {
             Ok(json(StatusCode::OK, json!({ "deleted": true })))
         }
         _ => {
-            let page = store.list(bucket, list(head.query())?).await.map_err(refused)?;
+            let page = store
+                .list(bucket, list(head.query())?)
+                .await
+                .map_err(refused)?;
             Ok(json(StatusCode::OK, shown(&page)))
         }
     }
@@ -62,14 +66,20 @@ pub(super) async fn object(
             "an object takes no query; a question mark in a key is written %3F",
         ));
     }
-    let key = percent::decode(key)
-        .ok_or_else(|| Refused::bad(format!("the key {key:?} is not properly percent-encoded UTF-8")))?;
+    let key = percent::decode(key).ok_or_else(|| {
+        Refused::bad(format!(
+            "the key {key:?} is not properly percent-encoded UTF-8"
+        ))
+    })?;
     match head.method {
         Method::PUT => {
             let put = put(&head.fields)?;
             let body = body.unwrap_or_else(nothing);
             let info = store.put(bucket, &key, put, body).await.map_err(refused)?;
-            Ok(json(StatusCode::OK, json!({ "etag": info.etag, "size": info.size })))
+            Ok(json(
+                StatusCode::OK,
+                json!({ "etag": info.etag, "size": info.size }),
+            ))
         }
         Method::DELETE => {
             let deleted = store.delete(bucket, &key).await.map_err(refused)?;
@@ -83,14 +93,19 @@ pub(super) async fn object(
             Ok(reply)
         }
         _ => {
-            let object = store.get(bucket, &key, span(&head.fields)).await.map_err(refused)?;
+            let object = store
+                .get(bucket, &key, span(&head.fields))
+                .await
+                .map_err(refused)?;
             Ok(delivered(object, head))
         }
     }
 }
 
 fn nothing() -> Streamed {
-    Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync()
+    Empty::<Bytes>::new()
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// What to list. A page has at most 1000 entries.
@@ -103,7 +118,11 @@ fn list(query: Option<&str>) -> Result<List, Refused> {
             "delimiter" => list.delimiter = Some(value),
             "max" => {
                 let max = value.parse().ok().filter(|max| *max > 0);
-                let wrong = || Refused::bad(format!("`max` is a number from 1, not {value:?}; for example max=100"));
+                let wrong = || {
+                    Refused::bad(format!(
+                        "`max` is a number from 1, not {value:?}; for example max=100"
+                    ))
+                };
                 list.max = PAGE_MAX.min(max.ok_or_else(wrong)?);
             }
             name => {
@@ -126,7 +145,7 @@ fn shown(page: &Page) -> Value {
                 "key": object.key,
                 "size": object.size,
                 "etag": object.etag,
-                "last_modified": rfc3339::format(object.last_modified),
+                "last_modified": Moment::of(object.last_modified).rfc3339(),
             })
         })
         .collect();
@@ -163,7 +182,9 @@ fn only(fields: &HeaderMap) -> Result<Only, Refused> {
     match (text(fields, IF_NONE_MATCH)?, text(fields, IF_MATCH)?) {
         (None, None) => Ok(Only::Always),
         (Some(star), None) if star == "*" => Ok(Only::IfAbsent),
-        (None, Some(tag)) if etag(&tag).is_some() => Ok(etag(&tag).map_or(Only::Always, Only::IfEtag)),
+        (None, Some(tag)) if etag(&tag).is_some() => {
+            Ok(etag(&tag).map_or(Only::Always, Only::IfEtag))
+        }
         _ => Err(Refused::bad(
             "an upload may carry `If-None-Match: *` or `If-Match` with one strong entity tag, \
              for example If-Match: \"d41d8cd98f00b204e9800998ecf8427e\"",
@@ -194,10 +215,16 @@ fn span(fields: &HeaderMap) -> Option<Span> {
 fn described(info: &Info, head: &Head) -> Reply {
     let mut reply = Reply::new(StatusCode::OK);
     let fields = &mut reply.fields;
-    let content_type = info.content_type.as_deref().unwrap_or("application/octet-stream");
+    let content_type = info
+        .content_type
+        .as_deref()
+        .unwrap_or("application/octet-stream");
     for (name, value) in [
         (ETAG, Some(&*format!("\"{}\"", info.etag))),
-        (LAST_MODIFIED, Some(&*httpdate::fmt_http_date(info.last_modified))),
+        (
+            LAST_MODIFIED,
+            Some(&*httpdate::fmt_http_date(info.last_modified)),
+        ),
         (CONTENT_TYPE, Some(content_type)),
         (CONTENT_ENCODING, info.content_encoding.as_deref()),
         (ACCEPT_RANGES, Some("bytes")),
@@ -275,17 +302,27 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     fn fields(lines: &str) -> HeaderMap {
-        head(&format!("PUT /store/b/k HTTP/1.1\r\nHost: a\r\n{lines}")).fields.clone()
+        head(&format!("PUT /store/b/k HTTP/1.1\r\nHost: a\r\n{lines}"))
+            .fields
+            .clone()
     }
 
     #[test]
     fn a_listing_takes_its_parameters_and_no_others() {
         let got = list(Some("prefix=a%2Fb&after=x&delimiter=/&max=7")).unwrap();
-        assert_eq!((&*got.prefix, got.after.as_deref(), got.max), ("a/b", Some("x"), 7));
+        assert_eq!(
+            (&*got.prefix, got.after.as_deref(), got.max),
+            ("a/b", Some("x"), 7)
+        );
         assert_eq!(got.delimiter.as_deref(), Some("/"));
         assert_eq!(list(None).unwrap().max, PAGE_MAX);
         assert_eq!(list(Some("max=5000")).unwrap().max, PAGE_MAX);
-        for (query, said) in [("max=0", "max"), ("max=a", "max"), ("max=-1", "max"), ("perfix=a", "perfix")] {
+        for (query, said) in [
+            ("max=0", "max"),
+            ("max=a", "max"),
+            ("max=-1", "max"),
+            ("perfix=a", "perfix"),
+        ] {
             let error = list(Some(query)).unwrap_err().error;
             assert!(error.contains(said) && error.contains("example"), "{error}");
         }
@@ -321,9 +358,15 @@ mod tests {
         assert_eq!(got.content_type.as_deref(), Some("text/html"));
         assert_eq!(got.cache_control.as_deref(), Some("max-age=5, public"));
         assert_eq!(got.content_encoding.as_deref(), Some("gzip"));
-        assert_eq!(got.content_md5.map(hex::encode).as_deref(), Some("d41d8cd98f00b204e9800998ecf8427e"));
+        assert_eq!(
+            got.content_md5.map(hex::encode).as_deref(),
+            Some("d41d8cd98f00b204e9800998ecf8427e")
+        );
         assert_eq!(got.only, Only::IfEtag("e".into()));
-        assert_eq!(put(&fields("If-None-Match: *\r\n")).unwrap().only, Only::IfAbsent);
+        assert_eq!(
+            put(&fields("If-None-Match: *\r\n")).unwrap().only,
+            Only::IfAbsent
+        );
         assert_eq!(put(&fields("")).unwrap().only, Only::Always);
         for wrong in [
             "Content-MD5: x",
@@ -344,27 +387,72 @@ mod tests {
         let name = || "x".to_owned();
         for (error, status) in [
             (Error::NoSuchBucket(name()), 404),
-            (Error::NoSuchKey { bucket: name(), key: name() }, 404),
+            (
+                Error::NoSuchKey {
+                    bucket: name(),
+                    key: name(),
+                },
+                404,
+            ),
             (Error::BucketExists(name()), 409),
             (Error::BucketNotEmpty(name()), 409),
-            (Error::BadBucketName { name: name(), why: "" }, 400),
+            (
+                Error::BadBucketName {
+                    name: name(),
+                    why: "",
+                },
+                400,
+            ),
             (Error::BadKey(""), 400),
-            (Error::BadField { field: name(), why: "" }, 400),
-            (Error::PreconditionFailed { bucket: name(), key: name() }, 412),
+            (
+                Error::BadField {
+                    field: name(),
+                    why: "",
+                },
+                400,
+            ),
+            (
+                Error::PreconditionFailed {
+                    bucket: name(),
+                    key: name(),
+                },
+                412,
+            ),
             (Error::BadRange { size: 7 }, 416),
             (Error::TooLarge { max: 7 }, 413),
-            (Error::DigestMismatch { expected: name(), found: name() }, 400),
+            (
+                Error::DigestMismatch {
+                    expected: name(),
+                    found: name(),
+                },
+                400,
+            ),
             (Error::Upload("left".into()), 400),
-            (Error::Full { free: 1, reserve: 2 }, 507),
+            (
+                Error::Full {
+                    free: 1,
+                    reserve: 2,
+                },
+                507,
+            ),
             (Error::ReadOnly("disk".into()), 503),
             (Error::Closed, 503),
-            (Error::Damaged { what: name(), why: name() }, 500),
+            (
+                Error::Damaged {
+                    what: name(),
+                    why: name(),
+                },
+                500,
+            ),
         ] {
             let text = error.to_string();
             let refused = refused(error);
             assert_eq!((refused.status.as_u16(), &refused.error), (status, &text));
         }
-        assert_eq!(refused(Error::BadRange { size: 7 }).reply().fields["content-range"], "bytes */7");
+        assert_eq!(
+            refused(Error::BadRange { size: 7 }).reply().fields["content-range"],
+            "bytes */7"
+        );
     }
 
     #[test]
@@ -382,7 +470,10 @@ mod tests {
         let reply = described(&info, &asked(""));
         assert_eq!(reply.status, StatusCode::OK);
         assert_eq!(reply.fields["etag"], "\"e\"");
-        assert_eq!(reply.fields["last-modified"], "Tue, 14 Nov 2023 22:13:20 GMT");
+        assert_eq!(
+            reply.fields["last-modified"],
+            "Tue, 14 Nov 2023 22:13:20 GMT"
+        );
         assert_eq!(reply.fields["content-type"], "application/octet-stream");
         assert_eq!(reply.fields["content-encoding"], "gzip");
         let known = described(&info, &asked("If-None-Match: \"e\"\r\n"));

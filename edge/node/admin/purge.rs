@@ -5,7 +5,9 @@
 
 use super::answer::{Answer, Refused, json};
 use super::url::Url;
+use crate::config::QueryKeep;
 use crate::http::head::Fault;
+use crate::http::sites::Live;
 use crate::http::target;
 use crate::node::Node;
 use edge_cache::{Mode, Now, Selector};
@@ -18,13 +20,50 @@ const SELECTORS_MAX: usize = 10_000;
 /// Purges. Answers with the last stamp and the number of marks set.
 pub(super) fn purge(node: &Node, body: &[u8]) -> Answer {
     let Purge { selectors, mode } = Purge::parse(body).map_err(Refused::bad)?;
-    let marks = selectors.len();
-    let mut stamp = 0;
-    for selector in selectors {
+    let live = node.live.load_full();
+    let exact = |host: &str, path: &str| is_exact(&live, host, path);
+    let (mut stamp, mut marks) = (0, 0);
+    for selector in selectors.into_iter().flat_map(|one| widened(one, exact)) {
         stamp = node.engine.purge(selector, mode, Now::read()).0;
+        marks += 1;
     }
-    log::info!("admin: purged by {marks} selectors, {}, stamp {stamp}", word(mode));
-    Ok(json(StatusCode::OK, json!({ "stamp": stamp, "marks": marks })))
+    let mode = word(mode);
+    log::info!("admin: purged with {marks} marks, {mode}, the last of them {stamp}");
+    Ok(json(
+        StatusCode::OK,
+        json!({ "stamp": stamp, "marks": marks }),
+    ))
+}
+
+/// What is stored carries the query it was first asked with. Where it is found
+/// under other queries too, all queries of the path go: rather too much than
+/// not enough.
+fn widened(selector: Selector, exact: impl Fn(&str, &str) -> bool) -> Vec<Selector> {
+    match selector {
+        Selector::Url { host, target } => {
+            let path = target.split('?').next().unwrap_or_default();
+            if exact(&host, path) {
+                return vec![Selector::Url { host, target }];
+            }
+            let prefix = Selector::Prefix {
+                host: host.clone(),
+                path: format!("{path}?"),
+            };
+            let target = path.to_owned();
+            vec![Selector::Url { host, target }, prefix]
+        }
+        wide => vec![wide],
+    }
+}
+
+/// Does every query of this path have an object of its own?
+fn is_exact(live: &Live, host: &str, path: &str) -> bool {
+    live.site(host)
+        .and_then(|site| site.routes.get(site.route(path)?))
+        .is_none_or(|route| {
+            let query = &route.cache.query;
+            matches!(query.keep, QueryKeep::All) && !query.sort
+        })
 }
 
 /// What was asked for.
@@ -177,21 +216,59 @@ mod tests {
             path: "/img/".into(),
         };
         for (body, selectors, mode) in [
-            (r#"{"url": "http://A/x?y"}"#, vec![url("a", "/x?y")], Mode::Hard),
+            (
+                r#"{"url": "http://A/x?y"}"#,
+                vec![url("a", "/x?y")],
+                Mode::Hard,
+            ),
             (
                 r#"{"url": ["http://a:80/./x", "https://b:443"], "mode": "hard"}"#,
                 vec![url("a", "/x"), url("b", "/")],
                 Mode::Hard,
             ),
-            (r#"{"prefix": "http://a:81/img//", "mode": "soft"}"#, vec![prefix], Mode::Soft),
+            (
+                r#"{"prefix": "http://a:81/img//", "mode": "soft"}"#,
+                vec![prefix],
+                Mode::Soft,
+            ),
             (
                 r#"{"tag": ["t 1"], "host": "Example.com.:80", "mode": "revalidate"}"#,
-                vec![Selector::Host("example.com".into()), Selector::Tag("t 1".into())],
+                vec![
+                    Selector::Host("example.com".into()),
+                    Selector::Tag("t 1".into()),
+                ],
                 Mode::Revalidate,
             ),
-            (r#"{"everything": true}"#, vec![Selector::Everything], Mode::Hard),
+            (
+                r#"{"everything": true}"#,
+                vec![Selector::Everything],
+                Mode::Hard,
+            ),
         ] {
-            assert_eq!(Purge::parse(body.as_bytes()), Ok(Purge { selectors, mode }), "{body}");
+            assert_eq!(
+                Purge::parse(body.as_bytes()),
+                Ok(Purge { selectors, mode }),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn where_queries_make_no_difference_all_of_them_go() {
+        let wide = || {
+            let path = "/x?".into();
+            let host = "a".into();
+            vec![url("a", "/x"), Selector::Prefix { host, path }]
+        };
+        let exact = |host: &str, path: &str| (host, path) != ("a", "/x");
+        for (selector, wanted) in [
+            (url("a", "/x?utm_source=1"), wide()),
+            (url("a", "/x"), wide()),
+            (url("a", "/y?z"), vec![url("a", "/y?z")]),
+            (url("b", "/x?z"), vec![url("b", "/x?z")]),
+            (Selector::Everything, vec![Selector::Everything]),
+        ] {
+            assert_eq!(widened(selector, exact), wanted);
         }
     }
 
@@ -225,7 +302,9 @@ mod tests {
             let error = Purge::parse(body.as_bytes()).unwrap_err();
             assert!(error.contains(said), "{body}: {error}");
             assert!(
-                ["example", "true}", "{\""].iter().any(|good| error.contains(good)),
+                ["example", "true}", "{\""]
+                    .iter()
+                    .any(|good| error.contains(good)),
                 "no good example: {error}"
             );
         }

@@ -23,9 +23,15 @@ pub(super) async fn reload(node: &Arc<Node>) -> Answer {
     Ok(json(StatusCode::OK, answer))
 }
 
-/// The settings in effect. Secrets stand there as where they are kept.
+/// The settings as the file has them, and which of them wait for a restart.
+/// Secrets stand there as where they are kept.
 pub(super) fn config(node: &Node) -> Reply {
     let file = node.file.as_ref().map(|file| file.display().to_string());
-    let answer = json!({ "file": file, "toml": node.live.load().printed });
+    let live = node.live.load();
+    let answer = json!({
+        "file": file,
+        "toml": live.printed,
+        "needs_restart": live.needs_restart,
+    });
     json(StatusCode::OK, answer)
 }

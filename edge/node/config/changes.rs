@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::settings::{Admin, Cache, Guard, Listen, Log, OriginConfig, Settings, Site, Store};
+use super::settings::{Admin, Cache, Guard, Listen, Log, OriginConfig, Settings, Site, Store, Tls};
 
 /// The keys that differ, as dotted names (`cache.memory`, `origins.app`, `site example.com`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +29,14 @@ pub fn changed(old: &Settings, new: &Settings) -> Changes {
     // somebody decides here how it changes.
     let Settings {
         data,
-        listen: Listen { http, admin },
+        listen:
+            Listen {
+                http,
+                https,
+                proxy_protocol_from,
+                admin,
+            },
+        tls,
         admin: Admin { token },
         cache,
         guard,
@@ -40,7 +47,13 @@ pub fn changed(old: &Settings, new: &Settings) -> Changes {
     } = new;
     changes.restart("data", *data != old.data);
     changes.restart("listen.http", *http != old.listen.http);
+    changes.restart("listen.https", *https != old.listen.https);
+    changes.apply(
+        "listen.proxy_protocol_from",
+        *proxy_protocol_from != old.listen.proxy_protocol_from,
+    );
     changes.restart("listen.admin", *admin != old.listen.admin);
+    changes.tls(&old.tls, tls);
     changes.apply("admin.token", *token != old.admin.token);
     changes.cache(&old.cache, cache);
     changes.guard(&old.guard, guard);
@@ -64,6 +77,20 @@ impl Changes {
         }
     }
 
+    /// Certificates differ also when what is in their files does.
+    fn tls(&mut self, old: &Tls, new: &Tls) {
+        let Tls {
+            certificates,
+            min_version,
+            suites,
+            acme_webroot,
+        } = new;
+        self.apply("tls.certificates", *certificates != old.certificates);
+        self.apply("tls.min_version", *min_version != old.min_version);
+        self.apply("tls.suites", *suites != old.suites);
+        self.apply("tls.acme_webroot", *acme_webroot != old.acme_webroot);
+    }
+
     /// The engine is given its budgets once.
     fn cache(&mut self, old: &Cache, new: &Cache) {
         let Cache {
@@ -81,6 +108,7 @@ impl Changes {
     fn guard(&mut self, old: &Guard, new: &Guard) {
         let Guard {
             connections_total,
+            handshakes_max,
             header_deadline,
             idle,
             body_idle,
@@ -95,6 +123,7 @@ impl Changes {
             "guard.connections.total",
             *connections_total != old.connections_total,
         );
+        self.apply("guard.handshakes", *handshakes_max != old.handshakes_max);
         self.apply(
             "guard.header_deadline",
             *header_deadline != old.header_deadline,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::mistakes::Mistakes;
 use super::section::section;
-use super::sections::{admin, cache, guard, listen, log, origin, site, store};
+use super::sections::{admin, cache, guard, listen, log, origin, site, store, tls};
 use super::settings::Settings;
 use super::value::{Given, Named};
 
@@ -22,6 +22,8 @@ section! {
         include: Vec<String> = [], from 0 to 100, example ["sites/*.toml"];
         /// The sockets to open. Only those named here are opened.
         listen: listen::Table;
+        /// How `listen.https` is spoken.
+        tls: tls::Table;
         /// Who may use the admin listener.
         admin: admin::Table;
         /// How much the cache may hold and do.
@@ -55,12 +57,15 @@ impl File {
             .map(|(name, table)| (name.clone(), table.settings(base, mistakes)))
             .collect();
         let listen = listen::Table::settings(&self.listen, mistakes);
+        let tls = self.tls.settings(base, mistakes);
         let admin = self.admin.settings(&self.listen, base, mistakes);
         let guard = self.guard.value.settings(mistakes);
         let mut building = site::Building {
             names: &self.origins.names,
             origins: &mut origins,
             object_limit: self.cache.object_limit(),
+            base,
+            https: !self.listen.https.is_empty() || self.listen.https.broken,
             hosts: HashMap::new(),
             routes: 0,
             mistakes,
@@ -74,6 +79,7 @@ impl File {
         Settings {
             data: self.data.value.clone(),
             listen,
+            tls,
             admin,
             cache,
             guard,

@@ -158,7 +158,7 @@ fn expand(base: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
             let name = name.to_string_lossy();
             !name.starts_with('.') && fits(last, &name) && row.path().is_file()
         })
-        .map(|row| base.join(&folder).join(row.file_name()))
+        .map(|row| folder.join(row.file_name()))
         .take(FILES_MAX + 1)
         .collect();
     found.sort();

@@ -11,6 +11,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod certificate;
 mod changes;
 mod file;
 mod include;
@@ -26,6 +27,7 @@ mod tree;
 mod value;
 mod words;
 
+pub use certificate::{Certificate, ClientCa};
 pub use changes::{Changes, changed};
 pub use file::File;
 pub use load::{Loaded, demo, for_origin, from_str, load, print, schema};
@@ -33,5 +35,6 @@ pub use mistakes::{At, Mistake, Mistakes};
 pub use settings::{
     AccessLog, Admin, Bypass, Cache, CacheRules, Format, Guard, HostPattern, Level, Listen, Log,
     OriginConfig, OriginRef, OriginTls, OriginUrl, PathPattern, Prefix, Protocol, QueryKeep,
-    QueryName, QueryRule, Route, Secret, SecretSource, Settings, Site, Store,
+    QueryName, QueryRule, Route, Secret, SecretSource, Settings, Site, SiteTls, Store, Suite, Tls,
+    TlsVersion,
 };

@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
+pub use super::certificate::{Certificate, ClientCa};
 pub use super::words::address::Prefix;
 pub use super::words::cache_key::{Bypass, QueryName};
 pub use super::words::host_pattern::HostPattern;
@@ -17,6 +18,7 @@ pub use super::words::logging::{AccessLog, Format, Level};
 pub use super::words::origin::{OriginUrl, Protocol};
 pub use super::words::path_pattern::PathPattern;
 pub use super::words::secret::{Secret, SecretSource};
+pub use super::words::tls::{Suite, TlsVersion};
 
 /// One node, completely.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// The sockets to open.
     pub listen: Listen,
+    /// How TLS is spoken.
+    pub tls: Tls,
     /// Who may use the admin listener.
     pub admin: Admin,
     /// Budgets of the cache.
@@ -44,10 +48,27 @@ pub struct Settings {
 /// The sockets to open. Port 0 asks the system for a free one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
-    /// Plain HTTP/1.1 and h2c. Never empty.
+    /// Plain HTTP/1.1 and h2c. Empty only where `https` is not.
     pub http: Vec<SocketAddr>,
+    /// HTTP/1.1 and h2 over TLS.
+    pub https: Vec<SocketAddr>,
+    /// Peers that say with the PROXY protocol who their client is, on every connection.
+    pub proxy_protocol_from: Vec<Prefix>,
     /// Health, metrics, purge, reload.
     pub admin: Option<SocketAddr>,
+}
+
+/// How TLS is spoken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The first answers who asks for no name or an unknown one.
+    pub certificates: Vec<Certificate>,
+    /// Older ones are refused.
+    pub min_version: TlsVersion,
+    /// Best first; empty for all.
+    pub suites: Vec<Suite>,
+    /// Where an ACME client leaves its proofs.
+    pub acme_webroot: Option<PathBuf>,
 }
 
 /// Who may use the admin listener.
@@ -75,7 +96,9 @@ pub struct Cache {
 pub struct Guard {
     /// Open connections, all listeners for strangers together.
     pub connections_total: usize,
-    /// For a whole request head.
+    /// TLS handshakes under way at once.
+    pub handshakes_max: usize,
+    /// For a whole request head, and for a TLS handshake.
     pub header_deadline: Duration,
     /// Between two requests on one connection.
     pub idle: Duration,
@@ -89,7 +112,7 @@ pub struct Guard {
     pub fields_max: usize,
     /// One request body.
     pub body_bytes_max: u64,
-    /// Peers whose `Forwarded` and `X-Forwarded-For` are believed.
+    /// Peers whose `X-Forwarded-*` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<Prefix>,
     /// How long requests under way may take to finish when the node stops.
     pub drain: Duration,
@@ -162,6 +185,19 @@ pub struct Site {
     pub hosts: Vec<HostPattern>,
     /// The first that matches decides. The last one is the site's own and takes every path.
     pub routes: Vec<Route>,
+    /// What is asked of connections.
+    pub tls: SiteTls,
+}
+
+/// What a site asks of connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteTls {
+    /// Plain http is sent to https.
+    pub redirect: bool,
+    /// `Strict-Transport-Security`, as it is sent.
+    pub hsts: Option<HeaderValue>,
+    /// Clients must have a certificate from one of these.
+    pub client_ca: Option<ClientCa>,
 }
 
 /// What happens to the paths of one pattern.

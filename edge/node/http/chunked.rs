@@ -2,9 +2,10 @@
 //!
 //! Strict where two recipients could disagree: sizes are 1 to 15 hex digits and
 //! nothing else, lines end in CRLF, extensions are skipped within a bound, and
-//! trailers are checked like fields and dropped.
+//! trailers are checked like fields. Which of them may go on is not for here.
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Bytes of a size line with its extensions, and of all trailers together.
 const LINE_BYTES_MAX: usize = 4096;
@@ -15,7 +16,9 @@ enum At {
     Data(u64),
     /// The CRLF behind the data of a chunk.
     DataEnd,
-    Trailers { taken: usize },
+    Trailers {
+        taken: usize,
+    },
     End,
 }
 
@@ -23,6 +26,7 @@ enum At {
 #[derive(Debug)]
 pub(crate) struct Decoder {
     at: At,
+    trailers: HeaderMap,
 }
 
 /// What the next bytes are.
@@ -37,7 +41,15 @@ pub(crate) enum Piece {
 
 impl Decoder {
     pub(crate) fn new() -> Decoder {
-        Decoder { at: At::Size }
+        Decoder {
+            at: At::Size,
+            trailers: HeaderMap::new(),
+        }
+    }
+
+    /// The fields behind the body, once it has come to its end; none are `None`.
+    pub(crate) fn take_trailers(&mut self) -> Option<HeaderMap> {
+        (!self.trailers.is_empty()).then(|| std::mem::take(&mut self.trailers))
     }
 
     /// Takes what it can from the front of `buffer`.
@@ -57,7 +69,9 @@ impl Decoder {
                     if buffer.is_empty() {
                         return Ok(Piece::Partial);
                     }
-                    let take = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+                    let take = usize::try_from(left)
+                        .unwrap_or(usize::MAX)
+                        .min(buffer.len());
                     let data = buffer.split_to(take).freeze();
                     self.at = match left - take as u64 {
                         0 => At::DataEnd,
@@ -81,7 +95,8 @@ impl Decoder {
                         self.at = At::End;
                         continue;
                     }
-                    trailer(&line)?;
+                    let (name, value) = trailer(&line)?;
+                    self.trailers.append(name, value);
                     let taken = taken + line.len() + 2;
                     if taken >= LINE_BYTES_MAX {
                         return Err("the trailers are too large");
@@ -114,7 +129,10 @@ fn line(buffer: &mut BytesMut, max: usize) -> Result<Option<BytesMut>, &'static 
 }
 
 fn size(line: &[u8]) -> Result<u64, &'static str> {
-    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let digits = line
+        .iter()
+        .take_while(|byte| byte.is_ascii_hexdigit())
+        .count();
     if digits == 0 || digits > 15 {
         return Err("a chunk size is not a number");
     }
@@ -128,11 +146,17 @@ fn size(line: &[u8]) -> Result<u64, &'static str> {
     }))
 }
 
-fn trailer(line: &[u8]) -> Result<(), &'static str> {
+fn trailer(line: &[u8]) -> Result<(HeaderName, HeaderValue), &'static str> {
+    // A line without a colon has a name of no bytes, which is none.
     let colon = line.iter().position(|byte| *byte == b':').unwrap_or(0);
     let (name, value) = line.split_at(colon);
-    let sound = http::HeaderName::from_bytes(name).is_ok() && value.iter().all(|byte| printable(*byte));
-    sound.then_some(()).ok_or("a malformed trailer")
+    let name = HeaderName::from_bytes(name).map_err(|_| "a malformed trailer")?;
+    if !value.iter().all(|byte| printable(*byte)) {
+        return Err("a malformed trailer");
+    }
+    let value =
+        HeaderValue::from_bytes(value[1..].trim_ascii()).map_err(|_| "a malformed trailer")?;
+    Ok((name, value))
 }
 
 fn printable(byte: u8) -> bool {
@@ -159,7 +183,11 @@ mod tests {
                 }
             }
         }
-        if ended { Ok((data, buffer.to_vec())) } else { Err("partial") }
+        if ended {
+            Ok((data, buffer.to_vec()))
+        } else {
+            Err("partial")
+        }
     }
 
     #[test]
@@ -200,6 +228,20 @@ mod tests {
         }
         let long = format!("5;{}\r\n", "a".repeat(5000));
         assert!(decode(long.as_bytes(), 100).is_err());
+    }
+
+    #[test]
+    fn trailers_are_kept_for_whoever_wants_them() {
+        let mut decoder = Decoder::new();
+        let mut buffer = BytesMut::from("0\r\nX-A:  1\t\r\nx-a: 2\r\nX-Empty:\r\n\r\n");
+        assert_eq!(decoder.next(&mut buffer), Ok(Piece::End));
+        let trailers = decoder.take_trailers().unwrap();
+        let all: Vec<_> = trailers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
+        assert_eq!(all, [("x-a", "1"), ("x-a", "2"), ("x-empty", "")]);
+        assert_eq!(decoder.take_trailers(), None);
     }
 
     #[test]

@@ -22,7 +22,13 @@ use std::time::Duration;
 pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Delivers a stored response.
-pub(crate) fn stored(entry: &Arc<Entry>, status: CacheStatus, outcome: Outcome, head: &Head, now: Now) -> Reply {
+pub(crate) fn stored(
+    entry: &Arc<Entry>,
+    status: CacheStatus,
+    outcome: Outcome,
+    head: &Head,
+    now: Now,
+) -> Reply {
     let bytes = entry.body.len();
     let body = |at, end| Body::Stored {
         body: Arc::clone(&entry.body),
@@ -53,12 +59,22 @@ pub(crate) fn live(
     let mut reply = respond(meta, bytes, head, body);
     // What has just been fetched has an age only if it came from another cache.
     let age = meta.terms.age(now);
-    finish(&mut reply, (age >= Duration::from_secs(1)).then_some(age), status, outcome);
+    finish(
+        &mut reply,
+        (age >= Duration::from_secs(1)).then_some(age),
+        status,
+        outcome,
+    );
     reply
 }
 
 /// Delivers an answer that goes around the cache.
-pub(crate) fn passed(response: Response<Streamed>, status: CacheStatus, outcome: Outcome, head: &Head) -> Reply {
+pub(crate) fn passed(
+    response: Response<Streamed>,
+    status: CacheStatus,
+    outcome: Outcome,
+    head: &Head,
+) -> Reply {
     let (parts, body) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return switched(parts, status);
@@ -79,9 +95,15 @@ pub(crate) fn passed(response: Response<Streamed>, status: CacheStatus, outcome:
 
 /// The origin agreed to speak another protocol.
 fn switched(parts: http::response::Parts, status: CacheStatus) -> Reply {
-    let tunnel = parts.extensions.get::<super::tunnel::Upgraded>().and_then(super::tunnel::Upgraded::take);
+    let tunnel = parts
+        .extensions
+        .get::<edge_origin::Upgraded>()
+        .and_then(edge_origin::Upgraded::take);
     let Some(tunnel) = tunnel else {
-        return refuse::page(StatusCode::BAD_GATEWAY, "the origin switched protocols unasked");
+        return refuse::page(
+            StatusCode::BAD_GATEWAY,
+            "the origin switched protocols unasked",
+        );
     };
     let mut reply = Reply::new(parts.status);
     reply.fields = parts.headers;
@@ -107,7 +129,10 @@ fn respond(
         Precondition::Proceed => {}
         Precondition::NotModified => return not_modified(meta),
         Precondition::Failed => {
-            return refuse::page(StatusCode::PRECONDITION_FAILED, "a condition of the request failed");
+            return refuse::page(
+                StatusCode::PRECONDITION_FAILED,
+                "a condition of the request failed",
+            );
         }
     }
     // The length of a body that is still arriving may be unknown; then it has
@@ -119,17 +144,25 @@ fn respond(
     match range {
         Range::Whole => {
             if bytes.is_some() && !meta.fields.contains_key(ACCEPT_RANGES) {
-                reply.fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+                reply
+                    .fields
+                    .insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             }
             reply.body = body(0, bytes.unwrap_or(u64::MAX));
         }
         Range::Part { first, last } => {
             reply.status = StatusCode::PARTIAL_CONTENT;
-            content_range(&mut reply, &format!("bytes {first}-{last}/{}", bytes.unwrap_or(0)));
+            content_range(
+                &mut reply,
+                &format!("bytes {first}-{last}/{}", bytes.unwrap_or(0)),
+            );
             reply.body = body(first, last + 1);
         }
         Range::Unsatisfiable => {
-            reply = refuse::page(StatusCode::RANGE_NOT_SATISFIABLE, "the range lies outside of the body");
+            reply = refuse::page(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "the range lies outside of the body",
+            );
             content_range(&mut reply, &format!("bytes */{}", bytes.unwrap_or(0)));
         }
     }
@@ -154,7 +187,13 @@ fn content_range(reply: &mut Reply, text: &str) {
 fn not_modified(meta: &Meta) -> Reply {
     let mut reply = Reply::new(StatusCode::NOT_MODIFIED);
     reply.fields = meta.fields.clone();
-    for name in [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE] {
+    for name in [
+        CONTENT_LENGTH,
+        CONTENT_TYPE,
+        CONTENT_ENCODING,
+        CONTENT_LANGUAGE,
+        CONTENT_RANGE,
+    ] {
         reply.fields.remove(name);
     }
     reply
@@ -179,7 +218,13 @@ fn finish(reply: &mut Reply, age: Option<Duration>, status: CacheStatus, outcome
 }
 
 /// `Cache-Status` of an answer that was fetched into the cache.
-pub(crate) fn fetched(why: Forwarded, meta: &Meta, rules: &Rules, kept: bool, now: Now) -> CacheStatus {
+pub(crate) fn fetched(
+    why: Forwarded,
+    meta: &Meta,
+    rules: &Rules,
+    kept: bool,
+    now: Now,
+) -> CacheStatus {
     let (lifetime, _) = meta.terms.lifetime(rules);
     let left = lifetime.as_secs() as i64 - meta.terms.age(now).as_secs() as i64;
     CacheStatus {

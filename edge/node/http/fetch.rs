@@ -40,7 +40,11 @@ impl Answer {
 }
 
 /// Asks the source of a route.
-pub(crate) async fn ask(node: &Node, source: &Source, request: Request<Streamed>) -> Result<Answer, edge_origin::Error> {
+pub(crate) async fn ask(
+    node: &Node,
+    source: &Source,
+    request: Request<Streamed>,
+) -> Result<Answer, edge_origin::Error> {
     let began = Instant::now();
     match source {
         Source::Http(origin) => {
@@ -93,8 +97,14 @@ pub(crate) struct Errand {
 /// Carries a fill to its end, within its deadline.
 pub(crate) async fn fill(errand: Errand, fill: Fill) {
     // Past the deadline the fill is dropped, which breaks it for its readers.
-    if tokio::time::timeout(FILL_MAX, run(errand, fill)).await.is_err() {
-        log::warn!("a fetch for the cache was given up after {} s", FILL_MAX.as_secs());
+    if tokio::time::timeout(FILL_MAX, run(errand, fill))
+        .await
+        .is_err()
+    {
+        log::warn!(
+            "a fetch for the cache was given up after {} s",
+            FILL_MAX.as_secs()
+        );
     }
 }
 
@@ -112,7 +122,9 @@ async fn run(errand: Errand, mut fill: Fill) {
             Ok(request) => request,
             Err(error) => return fill.fail(Arc::new(error)),
         };
-        request.extensions_mut().insert(edge_origin::Interim(errand.interim.clone()));
+        request
+            .extensions_mut()
+            .insert(edge_origin::Interim(errand.interim.clone()));
         let answer = match ask(&errand.node, &errand.source, request).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -121,7 +133,11 @@ async fn run(errand: Errand, mut fill: Fill) {
             }
         };
         let now = Now::read();
-        errand.node.metrics.origin_seconds.observe(answer.took.as_secs_f64());
+        errand
+            .node
+            .metrics
+            .origin_seconds
+            .observe(answer.took.as_secs_f64());
         let (parts, body) = answer.response.into_parts();
         let body_bytes = body.size_hint().exact();
         match fill.answered(&parts, answer.framed, body_bytes, answer.tags, now) {

@@ -58,7 +58,11 @@ pub(crate) fn loops(head: &Head, node_id: &str) -> bool {
         .iter()
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(','))
-        .any(|member| member.split(';').any(|part| part.trim().strip_prefix("id=") == Some(node_id)))
+        .any(|member| {
+            member
+                .split(';')
+                .any(|part| part.trim().strip_prefix("id=") == Some(node_id))
+        })
 }
 
 /// Lets the fields through that ask for another protocol, or for trailers.
@@ -142,7 +146,12 @@ fn drop_connection_fields(fields: &mut HeaderMap) {
     for name in [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
         fields.remove(name);
     }
-    for name in ["keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate"] {
+    for name in [
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authorization",
+        "proxy-authenticate",
+    ] {
         fields.remove(name);
     }
 }
@@ -203,6 +212,7 @@ mod tests {
         Peer {
             address: address.parse().unwrap(),
             scheme: "http",
+            tls: None,
         }
     }
 

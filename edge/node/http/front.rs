@@ -33,6 +33,11 @@ const FIRST_REQUEST: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 
+/// What is read of further requests while one is served, in small steps: many
+/// connections may be waiting at once.
+const AHEAD_BYTES_MAX: usize = 16 * 1024;
+const AHEAD_READ_BYTES: usize = 1024;
+
 /// Interim replies of one request that may wait to be written.
 const INTERIMS: usize = 8;
 
@@ -61,7 +66,6 @@ pub(crate) trait Serve: Send + Sync + 'static {
 pub(crate) struct Finished<'a> {
     /// `None` when the head could not be read.
     pub(crate) head: Option<&'a Head>,
-    pub(crate) peer: Peer,
     /// Who the request is from, behind proxies we trust.
     pub(crate) client: IpAddr,
     pub(crate) reply: &'a Reply,
@@ -110,7 +114,7 @@ where
         };
         let exchange = Exchange {
             head,
-            peer,
+            peer: peer.clone(),
             terms,
             service,
             interim: &interim,
@@ -119,9 +123,13 @@ where
         // What came too late for an earlier request is for nobody.
         while interims.try_recv().is_ok() {}
         let after = if exchange.head.framing == Framing::None {
-            exchange.run(io, &mut buffer, &mut interims, &draining).await
+            exchange
+                .run(io, &mut buffer, &mut interims, &draining)
+                .await
         } else {
-            exchange.run_with_body(io, &mut buffer, &mut interims, &draining).await
+            exchange
+                .run_with_body(io, &mut buffer, &mut interims, &draining)
+                .await
         };
         match after {
             After::Next => {}
@@ -249,6 +257,7 @@ impl<S: Serve> Exchange<'_, S> {
         draining: &watch::Receiver<bool>,
     ) -> After {
         let mut serving = std::pin::pin!(self.service.serve(self.request(None)));
+        let mut watching = true;
         let mut reply = loop {
             tokio::select! {
                 biased;
@@ -258,8 +267,19 @@ impl<S: Serve> Exchange<'_, S> {
                     }
                 }
                 reply = &mut serving => break reply,
+                came = read_ahead(io, buffer), if watching => match came {
+                    Ok(0) => watching = false, // It asks no more, and may still listen.
+                    Ok(_) => watching = buffer.len() < AHEAD_BYTES_MAX,
+                    Err(_) => {
+                        self.report(&refuse::client_left(), Sent::NOTHING, self.began.elapsed());
+                        return After::Reset;
+                    }
+                },
             }
         };
+        if !self.write_interims(io, interims).await {
+            return After::Reset;
+        }
         let served = self.began.elapsed();
         let asked = self.asked(!*draining.borrow());
         let (mut sent, keep) = write::write(io, &mut reply, asked).await;
@@ -276,8 +296,27 @@ impl<S: Serve> Exchange<'_, S> {
     }
 
     /// HTTP/1.0 knows no interim replies.
-    async fn write_interim<IO: AsyncWrite + Unpin>(&self, io: &mut IO, interim: &http::Response<()>) -> bool {
-        self.head.version == Version::HTTP_10 || write::interim(io, interim, self.terms.body_idle).await
+    async fn write_interim<IO: AsyncWrite + Unpin>(
+        &self,
+        io: &mut IO,
+        interim: &http::Response<()>,
+    ) -> bool {
+        self.head.version == Version::HTTP_10
+            || write::interim(io, interim, self.terms.body_idle).await
+    }
+
+    /// Interim replies that came in the same step as the reply.
+    async fn write_interims<IO: AsyncWrite + Unpin>(
+        &self,
+        io: &mut IO,
+        interims: &mut mpsc::Receiver<http::Response<()>>,
+    ) -> bool {
+        while let Ok(interim) = interims.try_recv() {
+            if !self.write_interim(io, &interim).await {
+                return false;
+            }
+        }
+        true
     }
 
     /// A request with a body: the body is read while the request is served and
@@ -311,13 +350,18 @@ impl<S: Serve> Exchange<'_, S> {
                 reply = &mut serving => break reply,
                 () = wanted.notified(), if continue_due => {
                     continue_due = false;
-                    if writing.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err() {
+                    let mut go_on = http::Response::new(());
+                    *go_on.status_mut() = http::StatusCode::CONTINUE;
+                    if !self.write_interim(&mut writing, &go_on).await {
                         return After::Reset;
                     }
                 }
                 complete = &mut pumping, if pumped.is_none() => pumped = Some(complete),
             }
         };
+        if !self.write_interims(&mut writing, interims).await {
+            return After::Reset;
+        }
         let served = self.began.elapsed();
         if pumped.is_none() {
             // All of it may be there already.
@@ -346,7 +390,7 @@ impl<S: Serve> Exchange<'_, S> {
         Request {
             head: Arc::clone(&self.head),
             body,
-            peer: self.peer,
+            peer: self.peer.clone(),
             interim: self.interim.clone(),
         }
     }
@@ -364,7 +408,6 @@ impl<S: Serve> Exchange<'_, S> {
     fn report(&self, reply: &Reply, sent: Sent, served: Duration) {
         self.service.finished(&Finished {
             head: Some(&self.head),
-            peer: self.peer,
             client: reply.facts.client.unwrap_or(self.peer.address.ip()),
             reply,
             sent,
@@ -372,6 +415,16 @@ impl<S: Serve> Exchange<'_, S> {
             served,
         });
     }
+}
+
+/// Reads what comes while a request is served: the next request, or the news
+/// that nobody waits for the reply any more.
+async fn read_ahead(
+    io: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+) -> std::io::Result<usize> {
+    buffer.reserve(AHEAD_READ_BYTES);
+    io.read_buf(buffer).await
 }
 
 fn after(sent: Sent, keep: bool) -> After {
@@ -401,7 +454,6 @@ async fn turn_away<IO: AsyncRead + AsyncWrite + Unpin, S: Serve>(
     let (sent, _) = write::write(io, &mut reply, asked).await;
     service.finished(&Finished {
         head: None,
-        peer,
         client: peer.address.ip(),
         reply: &reply,
         sent,

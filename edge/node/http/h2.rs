@@ -7,21 +7,21 @@
 //! of its own.
 
 use super::front::{Finished, Serve, Terms};
-use super::head::{Fault, Framing, Head};
+use super::head::{Fault, Framing, Head, length_of};
 use super::refuse;
 use super::reply::{Body, BoxError, Peer, Reply, Request, Streamed};
 use super::upload::Spoilt;
 use super::write::Sent;
-use bytes::Bytes;
 use ::h2::server::{Builder, SendResponse};
 use ::h2::{Reason, RecvStream, SendStream};
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
+use parking_lot::Mutex;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -37,6 +37,9 @@ const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 
 /// What may wait to be sent on one stream.
 const SEND_BUFFER: usize = 256 * 1024;
+
+/// How long a connection that was told to go may take.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Interim replies of one request that may wait to be written.
 const INTERIMS: usize = 4;
@@ -72,7 +75,7 @@ pub(crate) async fn run<IO, S>(
     let Ok(Ok(mut connection)) = tokio::time::timeout(terms.header_deadline, greeting).await else {
         return;
     };
-    let open = Arc::new(AtomicUsize::new(0));
+    let streams = Arc::new(Streams::default());
     let mut leaving = false;
     let mut idle = pin!(tokio::time::sleep(terms.idle));
     loop {
@@ -88,27 +91,28 @@ pub(crate) async fn run<IO, S>(
                 continue;
             }
             () = &mut idle => {
-                if open.load(Ordering::Relaxed) == 0 {
+                let now = tokio::time::Instant::now();
+                let next = streams.idle_until(now, terms.idle);
+                if next <= now {
                     if leaving {
                         return;
                     }
                     leaving = true;
                     connection.graceful_shutdown();
                 }
-                idle.as_mut().reset(tokio::time::Instant::now() + terms.idle);
+                idle.as_mut().reset(next.max(now + GOODBYE));
                 continue;
             }
         };
         let Some(Ok((request, respond))) = accepted else {
             return;
         };
-        idle.as_mut().reset(tokio::time::Instant::now() + terms.idle);
         let stream = Stream {
-            peer,
+            peer: peer.clone(),
             terms,
             service: Arc::clone(&service),
             respond,
-            _open: Open::one(&open),
+            _open: Open::one(&streams),
         };
         start(stream.run(request));
     }
@@ -125,19 +129,36 @@ fn start(future: impl Future<Output = ()> + Send + 'static) {
     }
 }
 
-/// Counts an open stream.
-struct Open(Arc<AtomicUsize>);
+/// The streams of a connection: how many are open, and when the last one ended.
+#[derive(Default)]
+struct Streams(Mutex<(usize, Option<tokio::time::Instant>)>);
+
+impl Streams {
+    /// When the connection will have been idle for long enough, if nothing comes.
+    fn idle_until(&self, now: tokio::time::Instant, idle: Duration) -> tokio::time::Instant {
+        match *self.0.lock() {
+            (0, Some(ended)) => ended + idle,
+            (0, None) => now,
+            _ => now + idle,
+        }
+    }
+}
+
+/// An open stream.
+struct Open(Arc<Streams>);
 
 impl Open {
-    fn one(count: &Arc<AtomicUsize>) -> Open {
-        count.fetch_add(1, Ordering::Relaxed);
-        Open(Arc::clone(count))
+    fn one(streams: &Arc<Streams>) -> Open {
+        streams.0.lock().0 += 1;
+        Open(Arc::clone(streams))
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut streams = self.0.0.lock();
+        streams.0 -= 1;
+        streams.1 = Some(tokio::time::Instant::now());
     }
 }
 
@@ -169,7 +190,7 @@ impl<S: Serve> Stream<S> {
         let request = Request {
             head: Arc::clone(&head),
             body,
-            peer: self.peer,
+            peer: self.peer.clone(),
             interim,
         };
         let mut reply = {
@@ -180,9 +201,18 @@ impl<S: Serve> Stream<S> {
                     biased;
                     Some(interim) = interims.recv() => self.interim(interim),
                     reply = &mut serving => break reply,
+                    _ = poll_fn(|context| self.respond.poll_reset(context)) => {
+                        let (reply, served) = (refuse::client_left(), began.elapsed());
+                        self.report(Some(&head), &reply, Sent::NOTHING, began, served);
+                        return;
+                    }
                 }
             }
         };
+        // Some may have come in the same step as the reply.
+        while let Ok(interim) = interims.try_recv() {
+            self.interim(interim);
+        }
         let served = began.elapsed();
         let sent = self.reply(&mut reply, &head.method).await;
         self.report(Some(&head), &reply, sent, began, served);
@@ -193,10 +223,16 @@ impl<S: Serve> Stream<S> {
         let _ = self.respond.send_informational(interim);
     }
 
-    fn report(&self, head: Option<&Head>, reply: &Reply, sent: Sent, began: Instant, served: Duration) {
+    fn report(
+        &self,
+        head: Option<&Head>,
+        reply: &Reply,
+        sent: Sent,
+        began: Instant,
+        served: Duration,
+    ) {
         self.service.finished(&Finished {
             head,
-            peer: self.peer,
             client: reply.facts.client.unwrap_or(self.peer.address.ip()),
             reply,
             sent,
@@ -211,8 +247,15 @@ impl<S: Serve> Stream<S> {
             complete: false,
         };
         let bodiless = method == Method::HEAD
-            || matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let length = if bodiless { reply.length } else { reply.body.bytes_left() };
+            || matches!(
+                reply.status,
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            );
+        let length = if bodiless {
+            reply.length
+        } else {
+            reply.body.bytes_left()
+        };
         let ends = bodiless || length == Some(0);
         let Ok(mut stream) = self.respond.send_response(head(reply, length), ends) else {
             return sent;
@@ -221,7 +264,14 @@ impl<S: Serve> Stream<S> {
             sent.complete = true;
             return sent;
         }
-        match pour(&mut stream, &mut reply.body, self.terms.body_idle, &mut sent.bytes).await {
+        match pour(
+            &mut stream,
+            &mut reply.body,
+            self.terms.body_idle,
+            &mut sent.bytes,
+        )
+        .await
+        {
             Ok(()) => sent.complete = true,
             Err(Stopped::Client) => stream.send_reset(Reason::CANCEL),
             Err(Stopped::Body(error)) => {
@@ -250,7 +300,10 @@ fn head(reply: &Reply, length: Option<u64>) -> Response<()> {
     }
     fields.remove(CONTENT_LENGTH);
     if let Some(bytes) = length
-        && !matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        && !matches!(
+            reply.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        )
     {
         fields.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
     }
@@ -316,7 +369,11 @@ async fn pour(
 }
 
 /// Waits until the client's window takes something.
-async fn room(stream: &mut SendStream<Bytes>, wanted: usize, idle: Duration) -> Result<usize, Stopped> {
+async fn room(
+    stream: &mut SendStream<Bytes>,
+    wanted: usize,
+    idle: Duration,
+) -> Result<usize, Stopped> {
     stream.reserve_capacity(wanted);
     loop {
         let capacity = stream.capacity();
@@ -337,14 +394,19 @@ fn judge(parts: http::request::Parts, ends: bool, terms: &Terms) -> Result<Head,
     if FORBIDDEN.iter().any(|name| fields.contains_key(*name)) {
         return Err(Fault::Bad("a connection field in HTTP/2"));
     }
+    if fields.get_all(CONTENT_LENGTH).iter().count() > 1 {
+        return Err(Fault::Bad("more than one Content-Length"));
+    }
     join_cookies(&mut fields);
-    let framing = match (ends, fields.get(CONTENT_LENGTH)) {
-        (true, _) => Framing::None,
-        (false, Some(value)) => match value.to_str().ok().and_then(|text| text.parse().ok()) {
-            Some(0) => Framing::None,
-            Some(bytes) => Framing::Length(bytes),
-            None => return Err(Fault::Bad("Content-Length is not a number")),
-        },
+    let length = match fields.get(CONTENT_LENGTH) {
+        Some(value) => {
+            Some(length_of(value.as_bytes()).ok_or(Fault::Bad("Content-Length is not a number"))?)
+        }
+        None => None,
+    };
+    let framing = match (ends, length) {
+        (true, _) | (false, Some(0)) => Framing::None,
+        (false, Some(bytes)) => Framing::Length(bytes),
         (false, None) => Framing::Chunked,
     };
     Head::from_h2(&parts.method, &parts.uri, fields, framing, &terms.limits)
@@ -357,7 +419,11 @@ fn join_cookies(fields: &mut HeaderMap) {
     if fields.get_all(&name).iter().count() < 2 {
         return;
     }
-    let crumbs: Vec<&[u8]> = fields.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+    let crumbs: Vec<&[u8]> = fields
+        .get_all(&name)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
     let joined = crumbs.join(&b"; "[..]);
     if let Ok(value) = HeaderValue::from_bytes(&joined) {
         fields.insert(name, value);
@@ -394,7 +460,10 @@ impl Incoming {
     fn taken(&mut self, bytes: Bytes) -> Result<Frame<Bytes>, Spoilt> {
         self.timer = None;
         let length = bytes.len();
-        self.left = self.left.checked_sub(length as u64).ok_or(Spoilt::TooLarge)?;
+        self.left = self
+            .left
+            .checked_sub(length as u64)
+            .ok_or(Spoilt::TooLarge)?;
         if let Some(announced) = &mut self.announced {
             *announced = announced.saturating_sub(length as u64);
         }
@@ -405,7 +474,9 @@ impl Incoming {
 
     fn timed_out(&mut self, context: &mut Context<'_>) -> bool {
         let idle = self.idle;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
         timer.as_mut().poll(context).is_ready()
     }
 }
@@ -443,6 +514,7 @@ impl http_body::Body for Incoming {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.announced.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.announced
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

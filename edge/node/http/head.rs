@@ -7,8 +7,8 @@
 
 use super::target;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+    UPGRADE,
 };
 use http::{HeaderMap, Method, StatusCode, Version};
 use std::sync::Arc;
@@ -49,7 +49,8 @@ pub(crate) struct Head {
     /// Normalised path and query.
     pub(crate) target: String,
     path_length: usize,
-    /// All fields, hop-by-hop ones included, without `Host`.
+    /// All fields, without `Host` and those that `Connection` names; hop-by-hop ones that the node
+    /// reads are still there.
     pub(crate) fields: HeaderMap,
     pub(crate) framing: Framing,
     pub(crate) keep_alive: bool,
@@ -83,9 +84,18 @@ impl Head {
         if fields.len() > limits.fields {
             return Err(Fault::HeadTooLarge);
         }
-        let path = uri.path_and_query().map_or("", |target| target.as_str()).as_bytes();
+        let path = uri
+            .path_and_query()
+            .map_or("", |target| target.as_str())
+            .as_bytes();
         if path.len() > limits.target_bytes {
             return Err(Fault::TargetTooLong);
+        }
+        if uri
+            .scheme_str()
+            .is_some_and(|scheme| scheme != "http" && scheme != "https")
+        {
+            return Err(Fault::Bad(":scheme is neither http nor https"));
         }
         if path.first() != Some(&b'/') && path != b"*" {
             return Err(Fault::Bad(":path is not a path"));
@@ -94,7 +104,9 @@ impl Head {
             return Err(Fault::Bad("more than one Host"));
         }
         let (_, path, query) = split_target(path, &method)?;
-        let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
+        let authority = uri
+            .authority()
+            .map(|authority| authority.as_str().as_bytes());
         // Either names the host; both must name the same.
         let host = judge_host(fields.remove(HOST), authority, Version::HTTP_2, limits)?;
         if host.is_empty() {
@@ -228,13 +240,17 @@ fn find_end(bytes: &[u8]) -> Result<Option<usize>, Fault> {
 }
 
 fn judge(bytes: &[u8], limits: &Limits) -> Result<Head, Fault> {
-    let mut lines = bytes.split(|byte| *byte == b'\n').map(|line| &line[..line.len().saturating_sub(1)]);
+    let mut lines = bytes
+        .split(|byte| *byte == b'\n')
+        .map(|line| &line[..line.len().saturating_sub(1)]);
     let line = lines.next().unwrap_or_default();
     let mut words = line.split(|byte| *byte == b' ');
     let (Some(method), Some(given), Some(version), None) =
         (words.next(), words.next(), words.next(), words.next())
     else {
-        return Err(Fault::Bad("the request line is not `method target version`"));
+        return Err(Fault::Bad(
+            "the request line is not `method target version`",
+        ));
     };
     let version = judge_version(version)?;
     let method = judge_method(method)?;
@@ -252,7 +268,7 @@ fn judge(bytes: &[u8], limits: &Limits) -> Result<Head, Fault> {
     if matches!(framing, Framing::Length(bytes) if bytes > limits.body_bytes) {
         return Err(Fault::BodyTooLarge);
     }
-    Ok(Head {
+    let mut head = Head {
         keep_alive: judge_keep_alive(&fields, version),
         expects_continue: judge_expectation(&fields, version)?,
         upgrade: framing == Framing::None
@@ -267,7 +283,30 @@ fn judge(bytes: &[u8], limits: &Limits) -> Result<Head, Fault> {
         path_length,
         fields,
         framing,
-    })
+    };
+    drop_named(&mut head.fields);
+    Ok(head)
+}
+
+/// Takes out the fields that `Connection` names. They are meant for us alone, so the origin will
+/// not see them, and nothing may be keyed, chosen or decided by what its answer does not depend
+/// on (RFC 9110, section 7.6.1). Those this node reads itself stay, and `forward` drops them.
+fn drop_named(fields: &mut HeaderMap) {
+    let ours = |name: &HeaderName| {
+        [CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE].contains(name)
+            || name.as_str().starts_with("x-forwarded-")
+    };
+    let named: Vec<HeaderName> = fields
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .filter(|name| !ours(name))
+        .collect();
+    for name in named {
+        fields.remove(name);
+    }
 }
 
 fn judge_version(word: &[u8]) -> Result<Version, Fault> {
@@ -283,7 +322,9 @@ fn judge_version(word: &[u8]) -> Result<Version, Fault> {
                 _ => Err(Fault::Version),
             }
         }
-        _ => Err(Fault::Bad("the request line is not `method target version`")),
+        _ => Err(Fault::Bad(
+            "the request line is not `method target version`",
+        )),
     }
 }
 
@@ -373,7 +414,10 @@ fn judge_field(line: &[u8]) -> Result<(HeaderName, HeaderValue), Fault> {
     let name =
         HeaderName::from_bytes(name).map_err(|_| Fault::Bad("a field name is not a token"))?;
     let value = trim(value);
-    if value.iter().any(|byte| matches!(byte, 0..=8 | 10..=31 | 127)) {
+    if value
+        .iter()
+        .any(|byte| matches!(byte, 0..=8 | 10..=31 | 127))
+    {
         return Err(Fault::Bad("a control byte in a field value"));
     }
     let value = HeaderValue::from_bytes(value)
@@ -407,7 +451,9 @@ fn judge_host(
         Some(authority) => {
             let wanted = target::normal_host(authority, limits.own_port)?;
             if named.is_some_and(|named| named != wanted) {
-                return Err(Fault::Bad("Host and the request target name different hosts"));
+                return Err(Fault::Bad(
+                    "Host and the request target name different hosts",
+                ));
             }
             Ok(wanted)
         }
@@ -444,7 +490,7 @@ fn judge_framing(fields: &HeaderMap, version: Version) -> Result<Framing, Fault>
 }
 
 /// Digits only; at most 18, which no body exceeds.
-fn length_of(digits: &[u8]) -> Option<u64> {
+pub(super) fn length_of(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -471,13 +517,14 @@ fn lists(fields: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
 }
 
 fn judge_expectation(fields: &HeaderMap, version: Version) -> Result<bool, Fault> {
-    match fields.get(EXPECT) {
-        // HTTP/1.0 knows no expectations (RFC 9110, section 10.1.1).
-        Some(_) if version == Version::HTTP_10 => Ok(false),
-        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
-        Some(_) => Err(Fault::Expectation),
-        None => Ok(false),
+    // HTTP/1.0 knows no expectations (RFC 9110, section 10.1.1).
+    if version == Version::HTTP_10 {
+        return Ok(false);
     }
+    let mut expected = fields.get_all(EXPECT).iter().peekable();
+    let any = expected.peek().is_some();
+    let known = expected.all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    known.then_some(any).ok_or(Fault::Expectation)
 }
 
 /// RFC 9110, section 5.6.2.
@@ -510,8 +557,12 @@ mod tests {
 
     #[test]
     fn a_plain_head_is_taken_apart() {
-        let head = judged("GET /a%41?q=1 HTTP/1.1\r\nHost: Example.com:80\r\nX-A:  b \r\n\r\n").unwrap();
-        assert_eq!((head.host.as_str(), head.path(), head.query()), ("example.com", "/aA", Some("q=1")));
+        let head =
+            judged("GET /a%41?q=1 HTTP/1.1\r\nHost: Example.com:80\r\nX-A:  b \r\n\r\n").unwrap();
+        assert_eq!(
+            (head.host.as_str(), head.path(), head.query()),
+            ("example.com", "/aA", Some("q=1"))
+        );
         assert_eq!(head.fields["x-a"], "b");
         assert!(head.keep_alive && !head.expects_continue && head.framing == Framing::None);
     }
@@ -527,8 +578,14 @@ mod tests {
             (format!("GET http://a/x HTTP/1.1\r\n{host}\r\n"), 200),
             (format!("OPTIONS * HTTP/1.1\r\n{host}\r\n"), 200),
             (format!("BREW / HTTP/1.1\r\n{host}\r\n"), 200),
-            (format!("POST / HTTP/1.1\r\n{host}Content-Length: 5\r\n\r\n"), 200),
-            (format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: Chunked\r\n\r\n"), 200),
+            (
+                format!("POST / HTTP/1.1\r\n{host}Content-Length: 5\r\n\r\n"),
+                200,
+            ),
+            (
+                format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: Chunked\r\n\r\n"),
+                200,
+            ),
             ("GET / HTTP/1.1\r\n\r\n".into(), 400),
             (format!("GET / HTTP/1.1\r\n{host}{host}\r\n"), 400),
             ("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n".into(), 400),
@@ -560,23 +617,79 @@ mod tests {
             (format!("GET / HTTP/1.1\r\n {host}\r\n"), 400),
             (format!("GET / HTTP/1.1\r\n{host}X: a\0b\r\n\r\n"), 400),
             (format!("GET / HTTP/1.1\r\n{host}X: a\x7fb\r\n\r\n"), 400),
-            (format!("POST / HTTP/1.1\r\n{host}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"), 400),
-            (format!("POST / HTTP/1.1\r\n{host}Content-Length: 5\r\nContent-Length: 5\r\n\r\n"), 400),
-            (format!("POST / HTTP/1.1\r\n{host}Content-Length: 5, 5\r\n\r\n"), 400),
-            (format!("POST / HTTP/1.1\r\n{host}Content-Length: +5\r\n\r\n"), 400),
-            (format!("POST / HTTP/1.1\r\n{host}Content-Length: -5\r\n\r\n"), 400),
-            (format!("POST / HTTP/1.1\r\n{host}Content-Length: 0x5\r\n\r\n"), 400),
-            (format!("POST / HTTP/1.1\r\n{host}Content-Length:\r\n\r\n"), 400),
-            (format!("POST / HTTP/1.1\r\n{host}Content-Length: 99999999999999999999\r\n\r\n"), 400),
-            (format!("POST / HTTP/1.1\r\n{host}Content-Length: 1001\r\n\r\n"), 413),
-            (format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: gzip, chunked\r\n\r\n"), 501),
-            (format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: xchunked\r\n\r\n"), 501),
-            (format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"), 400),
-            (format!("POST / HTTP/1.0\r\n{host}Transfer-Encoding: chunked\r\n\r\n"), 400),
+            (
+                format!(
+                    "POST / HTTP/1.1\r\n{host}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+                ),
+                400,
+            ),
+            (
+                format!("POST / HTTP/1.1\r\n{host}Content-Length: 5\r\nContent-Length: 5\r\n\r\n"),
+                400,
+            ),
+            (
+                format!("POST / HTTP/1.1\r\n{host}Content-Length: 5, 5\r\n\r\n"),
+                400,
+            ),
+            (
+                format!("POST / HTTP/1.1\r\n{host}Content-Length: +5\r\n\r\n"),
+                400,
+            ),
+            (
+                format!("POST / HTTP/1.1\r\n{host}Content-Length: -5\r\n\r\n"),
+                400,
+            ),
+            (
+                format!("POST / HTTP/1.1\r\n{host}Content-Length: 0x5\r\n\r\n"),
+                400,
+            ),
+            (
+                format!("POST / HTTP/1.1\r\n{host}Content-Length:\r\n\r\n"),
+                400,
+            ),
+            (
+                format!("POST / HTTP/1.1\r\n{host}Content-Length: 99999999999999999999\r\n\r\n"),
+                400,
+            ),
+            (
+                format!("POST / HTTP/1.1\r\n{host}Content-Length: 1001\r\n\r\n"),
+                413,
+            ),
+            (
+                format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: gzip, chunked\r\n\r\n"),
+                501,
+            ),
+            (
+                format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: xchunked\r\n\r\n"),
+                501,
+            ),
+            (
+                format!(
+                    "POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"
+                ),
+                400,
+            ),
+            (
+                format!("POST / HTTP/1.0\r\n{host}Transfer-Encoding: chunked\r\n\r\n"),
+                400,
+            ),
             (format!("POST / HTTP/1.1\r\n{host}Expect: tea\r\n\r\n"), 417),
-            (format!("GET /{} HTTP/1.1\r\n{host}\r\n", "a".repeat(200)), 414),
-            (format!("GET / HTTP/1.1\r\n{host}{}\r\n", "X: a\r\n".repeat(10)), 431),
-            (format!("GET / HTTP/1.1\r\n{host}X: {}\r\n\r\n", "a".repeat(1024)), 431),
+            (
+                format!("POST / HTTP/1.1\r\n{host}Expect: 100-continue\r\nExpect: tea\r\n\r\n"),
+                417,
+            ),
+            (
+                format!("GET /{} HTTP/1.1\r\n{host}\r\n", "a".repeat(200)),
+                414,
+            ),
+            (
+                format!("GET / HTTP/1.1\r\n{host}{}\r\n", "X: a\r\n".repeat(10)),
+                431,
+            ),
+            (
+                format!("GET / HTTP/1.1\r\n{host}X: {}\r\n\r\n", "a".repeat(1024)),
+                431,
+            ),
             ("\x16\x03\x01".into(), 400),
         ] {
             let got = judged(text.trim_start_matches("\r\n")).map_or_else(|status| status, |_| 200);
@@ -588,7 +701,10 @@ mod tests {
     fn every_prefix_of_a_good_head_is_partial() {
         let text = b"\r\nPOST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n";
         for end in 0..text.len() {
-            assert!(matches!(parse(&text[..end], &LIMITS), Ok(Parsed::Partial)), "{end}");
+            assert!(
+                matches!(parse(&text[..end], &LIMITS), Ok(Parsed::Partial)),
+                "{end}"
+            );
         }
         assert!(matches!(parse(text, &LIMITS), Ok(Parsed::Head(_, n)) if n == text.len()));
     }
@@ -603,7 +719,10 @@ mod tests {
             ("1.0", "Connection: keep-alive\r\n", true),
             ("1.0", "Connection: keep-alive, close\r\n", false),
         ] {
-            let head = judged(&format!("GET / HTTP/{version}\r\nHost: a\r\n{connection}\r\n")).unwrap();
+            let head = judged(&format!(
+                "GET / HTTP/{version}\r\nHost: a\r\n{connection}\r\n"
+            ))
+            .unwrap();
             assert_eq!(head.keep_alive, wanted, "{version} {connection}");
         }
     }

@@ -107,11 +107,7 @@ fn name_of(pair: &str) -> &str {
     pair.split('=').next().unwrap_or_default()
 }
 
-fn extras(
-    head: &Head,
-    headers: &[http::HeaderName],
-    cookies: &[String],
-) -> Vec<(String, String)> {
+fn extras(head: &Head, headers: &[http::HeaderName], cookies: &[String]) -> Vec<(String, String)> {
     let of_headers = headers.iter().map(|name| {
         let lines: Vec<Cow<'_, str>> = head
             .fields
@@ -163,12 +159,21 @@ mod tests {
             (QueryKeep::All, true, "b=1&a=2&b=0", Some("a=2&b=1&b=0")),
             (except(), false, "utm_source=m&a=1&x", Some("a=1")),
             (except(), false, "utm_source=m", None),
-            (QueryKeep::Only(names(&["id"])), false, "id=1&z=2", Some("id=1")),
+            (
+                QueryKeep::Only(names(&["id"])),
+                false,
+                "id=1&z=2",
+                Some("id=1"),
+            ),
             (QueryKeep::Only(names(&[])), false, "id=1", None),
             (QueryKeep::All, false, "", Some("")),
         ] {
             let rule = QueryRule { keep, sort };
-            assert_eq!(keyed_query(&rule, Some(query)).as_deref(), wanted, "{query}");
+            assert_eq!(
+                keyed_query(&rule, Some(query)).as_deref(),
+                wanted,
+                "{query}"
+            );
         }
     }
 

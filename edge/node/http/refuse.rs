@@ -20,9 +20,10 @@ pub(crate) fn page(status: StatusCode, words: &str) -> Reply {
     let title = status.canonical_reason().unwrap_or("Error");
     let text = format!("{} {title}\n{words}\n", status.as_u16());
     reply.body = Body::Bytes(Bytes::from(text));
-    reply
-        .fields
-        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    reply.fields.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     reply
         .fields
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -42,8 +43,20 @@ pub(crate) fn fault(fault: Fault) -> Reply {
 
 /// A head that did not come in time.
 pub(crate) fn head_timeout() -> Reply {
-    let mut reply = page(StatusCode::REQUEST_TIMEOUT, "the request did not come in time");
+    let mut reply = page(
+        StatusCode::REQUEST_TIMEOUT,
+        "the request did not come in time",
+    );
     reply.facts.reason = Some("head-timeout");
+    reply
+}
+
+/// The client left while it waited: for the log, under the status that nginx
+/// has made known for it.
+pub(crate) fn client_left() -> Reply {
+    let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
+    let mut reply = Reply::new(status);
+    reply.facts.reason = Some("client-left");
     reply
 }
 
@@ -64,6 +77,13 @@ pub(crate) fn looped() -> Reply {
         "this request has come back to where it was forwarded",
     );
     reply.facts.reason = Some("loop");
+    reply
+}
+
+/// The request belongs on another connection.
+pub(crate) fn misdirected(words: &str, reason: &'static str) -> Reply {
+    let mut reply = page(StatusCode::MISDIRECTED_REQUEST, words);
+    reply.facts.reason = Some(reason);
     reply
 }
 

@@ -3,6 +3,7 @@
 
 use super::head::Head;
 use super::sites::Site;
+use super::tls::Session;
 use bytes::Bytes;
 use edge_cache::{Fragments, Meta, Reader};
 use http::{HeaderMap, StatusCode};
@@ -33,11 +34,13 @@ pub(crate) struct Request {
 pub(crate) type Interim = tokio::sync::mpsc::Sender<http::Response<()>>;
 
 /// Who speaks to us, and how.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
+    /// What was agreed on when the connection was secured.
+    pub(crate) tls: Option<Arc<Session>>,
 }
 
 /// What is sent back.
@@ -129,7 +132,7 @@ pub(crate) enum Body {
     /// Straight from whoever answers, with the trailers once they have come.
     Streamed(Streamed, Option<HeaderMap>),
     /// Another protocol takes over: bytes both ways.
-    Tunnel(super::tunnel::Tunnel),
+    Tunnel(edge_origin::Tunnel),
 }
 
 impl Body {
@@ -188,13 +191,11 @@ impl Body {
                 match body.frame().await {
                     None => return Ok(None),
                     Some(Err(error)) => return Err(error),
-                    Some(Ok(frame)) => {
-                        match frame.into_data() {
-                            Ok(bytes) if !bytes.is_empty() => return Ok(Some(bytes)),
-                            Ok(_) => {}
-                            Err(frame) => *trailers = frame.into_trailers().ok(),
-                        }
-                    }
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(bytes) if !bytes.is_empty() => return Ok(Some(bytes)),
+                        Ok(_) => {}
+                        Err(frame) => *trailers = frame.into_trailers().ok(),
+                    },
                 }
             },
         }

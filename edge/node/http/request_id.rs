@@ -16,7 +16,11 @@ impl RequestIds {
     /// A new one: 32 hex digits.
     pub(crate) fn next(&self) -> String {
         let count = self.next.fetch_add(1, Ordering::Relaxed);
-        format!("{:016x}{:016x}", self.high.hash_one(count), self.low.hash_one(count))
+        format!(
+            "{:016x}{:016x}",
+            self.high.hash_one(count),
+            self.low.hash_one(count)
+        )
     }
 }
 

@@ -17,6 +17,10 @@ impl<IO> Rewound<IO> {
     pub(crate) fn new(before: BytesMut, io: IO) -> Rewound<IO> {
         Rewound { before, io }
     }
+
+    pub(crate) fn get_ref(&self) -> &IO {
+        &self.io
+    }
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Rewound<IO> {

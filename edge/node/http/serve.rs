@@ -1,6 +1,7 @@
 //! The story of a request, blind to the protocol it came in: a request in, a
 //! reply out.
 
+use super::acme;
 use super::deliver;
 use super::fetch::{self, Answer, Errand};
 use super::forward;
@@ -9,6 +10,7 @@ use super::head::Head;
 use super::plan::{self, Plan};
 use super::refuse;
 use super::reply::{Facts, Interim, Outcome, Peer, Reply, Request, Streamed};
+use super::secure;
 use super::sites::Live;
 use crate::node::Node;
 use edge_cache::{Ask, CacheStatus, Forwarded, Lookup, Missed, Now, Reader, Resolved, Why};
@@ -34,7 +36,8 @@ impl Serve for Sites {
         match &facts.site {
             Some(site) => {
                 let status = finished.reply.status;
-                site.counters.count(status, facts.outcome, finished.sent.bytes);
+                site.counters
+                    .count(status, facts.outcome, finished.sent.bytes);
                 node.metrics.time(facts.outcome, finished.served);
             }
             None => {
@@ -61,12 +64,19 @@ struct Way<'a> {
 
 async fn serve(node: &Arc<Node>, request: Request) -> Reply {
     let live = node.live.load_full();
+    if let Some(reply) = acme::answer(&live, &request.head, &request.peer).await {
+        return reply;
+    }
     let Some(plan) = plan::plan(&live, &node.secret, &request.head, &request.peer) else {
         return refuse::no_site();
     };
     let facts = Facts {
         site: Some(Arc::clone(&plan.site)),
-        client: Some(forward::client(&request.head, &request.peer, &live.settings.guard.trusted_proxies)),
+        client: Some(forward::client(
+            &request.head,
+            &request.peer,
+            &live.settings.guard.trusted_proxies,
+        )),
         ..Facts::default()
     };
     let way = Way {
@@ -80,10 +90,18 @@ async fn serve(node: &Arc<Node>, request: Request) -> Reply {
     if forward::loops(&way.head, &node.id) {
         return deliver::about(refuse::looped(), facts);
     }
-    let reply = match way.plan.pass {
+    let (site, trusted) = (
+        &way.plan.site.tls,
+        way.live.settings.guard.trusted_proxies.as_slice(),
+    );
+    if let Some(reply) = secure::turned_away(site, &way.head, &way.peer, trusted) {
+        return deliver::about(reply, facts);
+    }
+    let mut reply = match way.plan.pass {
         Some(why) => way.pass(forwarded_by(why), why, request.body).await,
         None => way.cached().await,
     };
+    secure::promise(&mut reply, site, &way.head, &way.peer, trusted);
     deliver::about(reply, facts)
 }
 
@@ -154,7 +172,11 @@ impl Way<'_> {
             Some((why, handed)) => (why, Some(handed)),
             None => (Forwarded::UriMiss, None),
         };
-        let outcome = if collapsed { Outcome::Collapsed } else { Outcome::Miss };
+        let outcome = if collapsed {
+            Outcome::Collapsed
+        } else {
+            Outcome::Miss
+        };
         let resolved = reader.resolve(&self.head.fields).await;
         let now = Now::read();
         match resolved {
@@ -168,14 +190,20 @@ impl Way<'_> {
                 }
                 let mut status = deliver::fetched(why, &meta, &self.plan.route().rules, kept, now);
                 status.collapsed = collapsed;
-                Some(deliver::live(&meta, reader, status, outcome, &self.head, now))
+                Some(deliver::live(
+                    &meta, reader, status, outcome, &self.head, now,
+                ))
             }
             Resolved::Stored(entry) => {
                 let rules = &self.plan.route().rules;
                 let mut status = deliver::fetched(Forwarded::Stale, &entry.meta, rules, true, now);
                 status.forwarded_status = Some(http::StatusCode::NOT_MODIFIED);
                 status.collapsed = collapsed;
-                let outcome = if collapsed { outcome } else { Outcome::Revalidated };
+                let outcome = if collapsed {
+                    outcome
+                } else {
+                    Outcome::Revalidated
+                };
                 Some(deliver::stored(&entry, status, outcome, &self.head, now))
             }
             Resolved::Declined(declined) => Some(match handed {
@@ -212,7 +240,9 @@ impl Way<'_> {
             Ok(request) => request,
             Err(error) => return self.failed(forwarded, &error),
         };
-        request.extensions_mut().insert(edge_origin::Interim(self.interim.clone()));
+        request
+            .extensions_mut()
+            .insert(edge_origin::Interim(self.interim.clone()));
         let now = Now::read();
         match fetch::ask(self.node, &self.plan.route().source, request).await {
             Ok(answer) => {
@@ -222,7 +252,10 @@ impl Way<'_> {
                     detail: Some(why.word()),
                     ..CacheStatus::forwarded(forwarded)
                 };
-                self.node.metrics.origin_seconds.observe(answer.took.as_secs_f64());
+                self.node
+                    .metrics
+                    .origin_seconds
+                    .observe(answer.took.as_secs_f64());
                 let mut reply = deliver::passed(answer.response, status, Outcome::Pass, &self.head);
                 reply.facts.origin = Some(answer.took);
                 reply.facts.reason = Some(why.word());
@@ -242,7 +275,9 @@ impl Way<'_> {
             head.status = answer.response.status();
             head.headers = answer.response.headers().clone();
             let bytes = answer.body_bytes();
-            self.node.engine.reconsider(&self.ask(now), &head, answer.framed, bytes);
+            self.node
+                .engine
+                .reconsider(&self.ask(now), &head, answer.framed, bytes);
         }
     }
 

@@ -3,11 +3,13 @@
 //! Built whole from checked settings, swapped whole by a reload. A request holds
 //! on to the one it began with.
 
-use crate::config::{self, HostPattern, OriginRef, PathPattern, Settings};
+use super::hosts::Hosts;
+use super::tls::Tls;
+use crate::config::{self, OriginRef, PathPattern, Settings, SiteTls};
 use crate::metrics::{Metrics, SiteCounters};
 use edge_cache::Rules;
 use edge_origin::{Origin, OriginSettings};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,15 +18,18 @@ pub(crate) struct Live {
     pub(crate) settings: Arc<Settings>,
     /// As `edge check --print` shows them.
     pub(crate) printed: String,
-    exact: HashMap<String, Arc<Site>>,
-    below: HashMap<String, Arc<Site>>,
-    any: Option<Arc<Site>>,
+    /// Keys of the file whose values there wait for a restart.
+    pub(crate) needs_restart: Vec<String>,
+    sites: Hosts<Arc<Site>>,
+    /// How `listen.https` is secured; `None` where nothing listens there.
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 /// A group of hosts served alike.
 pub(crate) struct Site {
     pub(crate) name: String,
     pub(crate) routes: Vec<Route>,
+    pub(crate) tls: SiteTls,
     pub(crate) counters: SiteCounters,
 }
 
@@ -54,16 +59,21 @@ impl fmt::Display for Source {
 }
 
 impl Live {
-    /// Prepares `settings` for serving. Fails when an origin's TLS material
-    /// cannot be used; nothing has changed then.
-    pub(crate) fn new(settings: Settings, printed: String, metrics: &Metrics) -> Result<Live, String> {
+    /// Prepares `settings` for serving, to take the place of `before`. Fails when
+    /// TLS material cannot be used; nothing has changed then.
+    pub(crate) fn new(
+        settings: Settings,
+        printed: String,
+        metrics: &Metrics,
+        before: Option<&Live>,
+    ) -> Result<Live, String> {
         let settings = Arc::new(settings);
         let origins = origins(&settings)?;
         let mut live = Live {
             printed,
-            exact: HashMap::new(),
-            below: HashMap::new(),
-            any: None,
+            needs_restart: Vec::new(),
+            sites: Hosts::default(),
+            tls: None,
             settings: Arc::clone(&settings),
         };
         for site in &settings.sites {
@@ -75,16 +85,16 @@ impl Live {
             let prepared = Arc::new(Site {
                 name: site.name.clone(),
                 routes,
+                tls: site.tls.clone(),
                 counters: metrics.site(&site.name),
             });
             for host in &site.hosts {
-                let site = Arc::clone(&prepared);
-                match host {
-                    HostPattern::Any => live.any = Some(site),
-                    HostPattern::Exact(name) => drop(live.exact.insert(name.clone(), site)),
-                    HostPattern::Wildcard(suffix) => drop(live.below.insert(suffix.clone(), site)),
-                }
+                live.sites.insert(host, Arc::clone(&prepared));
             }
+        }
+        if !settings.listen.https.is_empty() {
+            let before = before.and_then(|live| live.tls.as_deref());
+            live.tls = Some(Arc::new(Tls::new(&settings, before)?));
         }
         Ok(live)
     }
@@ -92,28 +102,19 @@ impl Live {
     /// The site of a normalised host, with or without port: an exact name, then
     /// the longest wildcard, then `*`.
     pub(crate) fn site(&self, host: &str) -> Option<&Arc<Site>> {
-        let name = match host.rfind(':') {
-            Some(colon) if !host.ends_with(']') => &host[..colon],
-            _ => host,
-        };
-        if let Some(site) = self.exact.get(name) {
-            return Some(site);
-        }
-        let mut rest = name;
-        while let Some((_, parent)) = rest.split_once('.') {
-            if let Some(site) = self.below.get(parent) {
-                return Some(site);
-            }
-            rest = parent;
-        }
-        self.any.as_ref()
+        self.sites.find(host)
     }
 }
 
 impl Site {
-    /// The first route that matches. The last one takes every path.
+    /// The first route that matches. The last one takes every path, and what is
+    /// no path at all: the `*` of OPTIONS.
     pub(crate) fn route(&self, path: &str) -> Option<usize> {
-        self.routes.iter().position(|route| route.path.matches(path))
+        let first = self
+            .routes
+            .iter()
+            .position(|route| route.path.matches(path));
+        first.or(self.routes.len().checked_sub(1))
     }
 }
 
@@ -169,10 +170,9 @@ fn origins(settings: &Settings) -> Result<BTreeMap<&str, Arc<Origin>>, String> {
 
 fn origin_settings(name: &str, config: &config::OriginConfig) -> Result<OriginSettings, String> {
     let ca_pem = match &config.tls.ca {
-        Some(path) => Some(
-            std::fs::read(path)
-                .map_err(|error| format!("origin `{name}`: cannot read {}: {error}", path.display()))?,
-        ),
+        Some(path) => Some(std::fs::read(path).map_err(|error| {
+            format!("origin `{name}`: cannot read {}: {error}", path.display())
+        })?),
         None => None,
     };
     let host = match &config.host {

@@ -30,13 +30,17 @@ pub(crate) fn normal(path: &[u8], query: Option<&[u8]>) -> Result<(String, usize
 pub(crate) fn normal_host(given: &[u8], own_port: u16) -> Result<String, Fault> {
     let text = std::str::from_utf8(given).map_err(|_| Fault::Bad("Host is not ASCII"))?;
     let (name, port) = if text.starts_with('[') {
-        let end = text.find(']').ok_or(Fault::Bad("Host has no closing bracket"))?;
+        let end = text
+            .find(']')
+            .ok_or(Fault::Bad("Host has no closing bracket"))?;
         (&text[..=end], &text[end + 1..])
     } else {
         text.split_at(text.find(':').unwrap_or(text.len()))
     };
     let sound = if let Some(v6) = name.strip_prefix('[') {
-        v6.trim_end_matches(']').parse::<std::net::Ipv6Addr>().is_ok()
+        v6.trim_end_matches(']')
+            .parse::<std::net::Ipv6Addr>()
+            .is_ok()
     } else {
         name.len() <= 255
             && name
@@ -53,7 +57,9 @@ pub(crate) fn normal_host(given: &[u8], own_port: u16) -> Result<String, Fault> 
             return Err(Fault::Bad("Host has a malformed port"));
         }
         if !digits.is_empty() {
-            let port: u16 = digits.parse().map_err(|_| Fault::Bad("Host has a malformed port"))?;
+            let port: u16 = digits
+                .parse()
+                .map_err(|_| Fault::Bad("Host has a malformed port"))?;
             if port != own_port {
                 host.push(':');
                 host.push_str(&port.to_string());
@@ -78,7 +84,8 @@ const PLAIN: [bool; 256] = {
 };
 
 fn has_specials(path: &[u8]) -> bool {
-    path.windows(2).any(|two| two[0] == b'/' && matches!(two[1], b'/' | b'.'))
+    path.windows(2)
+        .any(|two| two[0] == b'/' && matches!(two[1], b'/' | b'.'))
 }
 
 /// Decodes what needs no escape, escapes what does.
@@ -118,7 +125,8 @@ fn resolve(path: &str) -> Result<String, Fault> {
         match segment {
             "" | "." => {}
             ".." => {
-                kept.pop().ok_or(Fault::Bad("the path climbs above its root"))?;
+                kept.pop()
+                    .ok_or(Fault::Bad("the path climbs above its root"))?;
             }
             segment => kept.push(segment),
         }
@@ -192,7 +200,9 @@ mod tests {
             ("/a\tb", None),
             ("/a;p=1,2'(x)*$&+=:@!", Some("/a;p=1,2'(x)*$&+=:@!")),
         ] {
-            let got = normal(given.as_bytes(), None).ok().map(|(target, _)| target);
+            let got = normal(given.as_bytes(), None)
+                .ok()
+                .map(|(target, _)| target);
             assert_eq!(got.as_deref(), wanted, "{given}");
         }
     }

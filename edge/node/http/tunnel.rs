@@ -34,7 +34,10 @@ pub(crate) async fn run(
     let silence = async {
         loop {
             tokio::time::sleep(LOOK).await;
-            let since = began.elapsed().as_secs().saturating_sub(last.load(Ordering::Relaxed));
+            let since = began
+                .elapsed()
+                .as_secs()
+                .saturating_sub(last.load(Ordering::Relaxed));
             if since > SILENCE_MAX.as_secs() {
                 return;
             }
@@ -65,14 +68,4 @@ async fn copy(
     }
     // The other side learns of the end; if it is gone it knows already.
     let _ = to.shutdown().await;
-}
-
-// STANDIN until edge_origin has both.
-pub(crate) type Tunnel = tokio::io::DuplexStream;
-#[derive(Clone)]
-pub(crate) struct Upgraded;
-impl Upgraded {
-    pub(crate) fn take(&self) -> Option<Tunnel> {
-        None
-    }
 }

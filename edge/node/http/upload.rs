@@ -56,7 +56,7 @@ impl std::error::Error for Spoilt {}
 
 /// The reading end.
 struct Upload {
-    pieces: mpsc::Receiver<Result<Bytes, Spoilt>>,
+    pieces: mpsc::Receiver<Result<Frame<Bytes>, Spoilt>>,
     wanted: Arc<Notify>,
     left: Option<u64>,
 }
@@ -72,11 +72,11 @@ impl Body for Upload {
         self.wanted.notify_one();
         let piece = std::task::ready!(self.pieces.poll_recv(context));
         Poll::Ready(match piece {
-            Some(Ok(bytes)) => {
-                if let Some(left) = &mut self.left {
+            Some(Ok(frame)) => {
+                if let (Some(left), Some(bytes)) = (&mut self.left, frame.data_ref()) {
                     *left = left.saturating_sub(bytes.len() as u64);
                 }
-                Some(Ok(Frame::data(bytes)))
+                Some(Ok(frame))
             }
             Some(Err(spoilt)) => Some(Err(Box::new(spoilt))),
             None => None,
@@ -88,13 +88,14 @@ impl Body for Upload {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
 /// The sending end.
 pub(crate) struct Pump {
-    pieces: mpsc::Sender<Result<Bytes, Spoilt>>,
+    pieces: mpsc::Sender<Result<Frame<Bytes>, Spoilt>>,
     pub(crate) wanted: Arc<Notify>,
     framing: Framing,
     bytes_max: u64,
@@ -125,7 +126,11 @@ pub(crate) fn channel(framing: Framing, bytes_max: u64, idle: Duration) -> (Pump
 
 impl Pump {
     /// Reads the whole body. `true` when the connection stands right behind it.
-    pub(crate) async fn run(self, io: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> bool {
+    pub(crate) async fn run(
+        self,
+        io: &mut (impl AsyncRead + Unpin),
+        buffer: &mut BytesMut,
+    ) -> bool {
         let outcome = match self.framing {
             Framing::None => Ok(true),
             Framing::Length(bytes) => self.sized(io, buffer, bytes).await,
@@ -152,7 +157,9 @@ impl Pump {
             if buffer.is_empty() {
                 self.read(io, buffer).await?;
             }
-            let take = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            let take = usize::try_from(left)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len());
             let piece = buffer.split_to(take).freeze();
             left -= take as u64;
             if !self.give(piece, &mut unwanted).await {
@@ -182,7 +189,13 @@ impl Pump {
                     }
                 }
                 Piece::Partial => self.read(io, buffer).await?,
-                Piece::End => return Ok(true),
+                Piece::End => {
+                    if let Some(trailers) = decoder.take_trailers() {
+                        // Nobody may be left to want them.
+                        let _ = self.pieces.send(Ok(Frame::trailers(trailers))).await;
+                    }
+                    return Ok(true);
+                }
             }
         }
     }
@@ -190,13 +203,17 @@ impl Pump {
     /// Hands a piece over. `false` when nobody wants it and too much has come.
     async fn give(&self, piece: Bytes, unwanted: &mut u64) -> bool {
         let bytes = piece.len() as u64;
-        if self.pieces.send(Ok(piece)).await.is_err() {
+        if self.pieces.send(Ok(Frame::data(piece))).await.is_err() {
             *unwanted += bytes;
         }
         *unwanted <= UNWANTED_BYTES_MAX
     }
 
-    async fn read(&self, io: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> Result<(), Spoilt> {
+    async fn read(
+        &self,
+        io: &mut (impl AsyncRead + Unpin),
+        buffer: &mut BytesMut,
+    ) -> Result<(), Spoilt> {
         buffer.reserve(PIECE_BYTES.min(self.bytes_max as usize).max(512));
         match tokio::time::timeout(self.idle, io.read_buf(buffer)).await {
             Err(_) => Err(Spoilt::TimedOut),

@@ -22,6 +22,14 @@ pub(crate) struct Sent {
     pub(crate) complete: bool,
 }
 
+impl Sent {
+    /// Not a byte went out.
+    pub(crate) const NOTHING: Sent = Sent {
+        bytes: 0,
+        complete: false,
+    };
+}
+
 /// What the connection needs to know about the request it answers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked<'a> {
@@ -56,7 +64,8 @@ pub(crate) async fn write(
         bytes: 0,
         complete: false,
     };
-    let bodiless = matches!(framing, Framing::Nothing | Framing::Length(0)) || asked.method == Method::HEAD;
+    let bodiless =
+        matches!(framing, Framing::Nothing | Framing::Length(0)) || asked.method == Method::HEAD;
     let done = if bodiless {
         write_all(io, head, asked.idle).await
     } else {
@@ -68,7 +77,10 @@ pub(crate) async fn write(
 
 fn framing(reply: &Reply, asked: Asked<'_>) -> Framing {
     if reply.status.is_informational()
-        || matches!(reply.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        || matches!(
+            reply.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        )
     {
         return Framing::Nothing;
     }
@@ -303,7 +315,10 @@ async fn write_all(
                 return Err(io::ErrorKind::WriteZero.into());
             }
         }
-        io.flush().await
+        // A TLS stream may hold back what the client had no room for.
+        tokio::time::timeout(idle, io.flush())
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)?
     }
     .await;
     done.map_err(|_| Stopped::Client)

@@ -1,9 +1,9 @@
 //! The store of a data directory, opened by this process. Needs that no node holds it.
 
 use super::shelf::{Bucket, Listed, Object, Page, Query, Upload};
-use crate::access_log::moment::Moment;
 use crate::assemble;
 use crate::cli::Failure;
+use crate::moment::Moment;
 use edge_store::{Error, List, Put, Settings, Store};
 use std::path::Path;
 use std::sync::Arc;

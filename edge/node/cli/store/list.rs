@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(
             shown(&page, false),
             "2023-11-14T22:13:20Z             5  a.txt\n\
-             \u{20}                               -  b/\n\
+             \u{20}                                -  b/\n\
              2023-11-14T22:13:20Z             5  c\\u{1b}[2J\\n\n"
         );
         let json = shown(&page, true);

@@ -9,6 +9,7 @@ use futures_util::stream;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
@@ -101,18 +102,31 @@ async fn piece<R: AsyncRead + Unpin>(from: &mut R, left: Option<u64>) -> io::Res
     }
 }
 
-/// Writes a body to a file, which appears only once all of it is there.
+/// Writes a body to a file, which appears, or changes, only once all of it is there. What is no
+/// file (`/dev/null`, a pipe) is written to as it is.
 pub(super) async fn save(body: Body, path: &Path) -> Result<(), Failure> {
     let cannot = |error| Failure::Failed(format!("cannot write {}: {error}", path.display()));
-    let part = part_of(path);
-    let mut file = std::fs::File::create(&part).map_err(cannot)?;
+    let there = fs::metadata(path).ok();
+    if there.as_ref().is_some_and(|there| !there.is_file()) {
+        let mut file = File::options().write(true).open(path).map_err(cannot)?;
+        return pour(body, |bytes| file.write_all(bytes).map_err(cannot)).await;
+    }
+    // A link stays a link, to the new content.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let part = part_of(&real);
+    let mut file = File::create(&part).map_err(cannot)?;
     let written = pour(body, |bytes| file.write_all(bytes).map_err(cannot)).await;
-    let done = written
-        .and_then(|()| file.sync_all().map_err(cannot))
-        .and_then(|()| std::fs::rename(&part, path).map_err(cannot));
+    let finish = || {
+        if let Some(there) = there {
+            file.set_permissions(there.permissions())?;
+        }
+        file.sync_all()?;
+        fs::rename(&part, &real)
+    };
+    let done = written.and_then(|()| finish().map_err(cannot));
     if done.is_err() {
         // What is left of a copy that failed is of no use; the failure is what is reported.
-        let _ = std::fs::remove_file(&part);
+        let _ = fs::remove_file(&part);
     }
     done
 }
@@ -210,13 +224,28 @@ mod tests {
     async fn a_copy_that_breaks_leaves_the_file_that_was_there() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
-        std::fs::write(&path, "old").unwrap();
+        fs::write(&path, "old").unwrap();
         let short = body(&b"new"[..], "b".to_owned(), Some(9));
         assert!(save(short, &path).await.is_err());
-        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
         let whole = body(&b"new"[..], "b".to_owned(), None);
         save(whole, &path).await.unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"new");
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn links_and_devices_stay_what_they_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("file"), directory.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        for path in [link.as_path(), Path::new("/dev/null")] {
+            let new = body(&b"new"[..], "b".to_owned(), None);
+            save(new, path).await.unwrap();
+        }
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
     }
 }

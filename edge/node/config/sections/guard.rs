@@ -12,7 +12,9 @@ section! {
     pub struct Table {
         /// How many connections may be open at once.
         connections: Connections, example { total = 50000 };
-        /// How long a whole request head may take, from its first byte on.
+        /// How many TLS handshakes may be under way at once. More wait, within `header_deadline`.
+        handshakes: usize = 1024, from 1 to 1000000;
+        /// How long a whole request head may take, from its first byte on; also a TLS handshake.
         header_deadline: Duration = "10s", from "100ms" to "10m";
         /// How long a connection may wait between two requests.
         idle: Duration = "75s", from "1s" to "1d";
@@ -27,7 +29,7 @@ section! {
         /// Largest request body.
         body_max: Size = "5GiB", from "0B" to "16TiB";
         /// Proxies in front of this node, as addresses or prefixes. Only from them are
-        /// X-Forwarded-For and Forwarded believed.
+        /// their X-Forwarded-* and X-Request-Id believed.
         trusted_proxies: Vec<Prefix> = [], from 0 to 1000, example ["10.0.0.0/8", "2001:db8::/32"];
         /// How long requests under way may take to finish when the node stops.
         drain: Duration = "30s", from "0s" to "1h";
@@ -60,6 +62,7 @@ impl Table {
         }
         Guard {
             connections_total: self.connections.total.value,
+            handshakes_max: self.handshakes.value,
             header_deadline: self.header_deadline.value,
             idle: self.idle.value,
             body_idle: self.body_idle.value,

@@ -11,4 +11,6 @@ pub mod listen;
 pub mod log;
 pub mod origin;
 pub mod site;
+pub mod site_tls;
 pub mod store;
+pub mod tls;

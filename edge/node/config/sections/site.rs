@@ -2,11 +2,12 @@
 //! routes that make exceptions by path.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 
 use crate::config::mistakes::{At, Mistakes};
 use crate::config::nearest::nearest;
 use crate::config::section::section;
-use crate::config::sections::{cache_rules, origin};
+use crate::config::sections::{cache_rules, origin, site_tls};
 use crate::config::settings::{
     CacheRules, HostPattern, OriginConfig, OriginRef, PathPattern, Route, Site,
 };
@@ -29,6 +30,8 @@ section! {
         origin: OriginWord, example "app";
         /// How responses are cached.
         cache: cache_rules::Table;
+        /// What is asked of connections.
+        tls: site_tls::Table;
         /// Exceptions by path. The first that matches decides.
         route: Vec<RouteTable> = [], from 0 to 1000;
     }
@@ -54,6 +57,10 @@ pub struct Building<'a> {
     pub origins: &'a mut BTreeMap<String, OriginConfig>,
     /// See `cache::Table::object_limit`.
     pub object_limit: Option<Size>,
+    /// The folder of the config file.
+    pub base: &'a Path,
+    /// Some address speaks TLS.
+    pub https: bool,
     /// Hosts so far, and which site took them.
     pub hosts: HashMap<HostPattern, At>,
     /// Routes so far.
@@ -99,6 +106,9 @@ impl Table {
             name: hosts.first().map(Word::text).unwrap_or_default(),
             hosts,
             routes,
+            tls: site
+                .tls
+                .settings(building.base, building.https, building.mistakes),
         }
     }
 

@@ -28,8 +28,8 @@ fn each_kind_of_mistake_has_its_place_and_its_words() {
             "3:1: unknown key `xyz`; known here: inline_max, reserve, metadata_cache",
         ),
         (
-            "tls = { certificates = [] }",
-            "2:1: unknown key `tls`; known here: data, include, listen, admin, cache, guard, store, log, origins, site",
+            "functions = { listen = [] }",
+            "2:1: unknown key `functions`; known here: data, include, listen, tls, admin, cache, guard, store, log, origins, site",
         ),
         // Kinds.
         (
@@ -244,6 +244,9 @@ fn a_listener_that_makes_no_sense_is_explained() {
         ("listen.http = []", format!("1:15: {none}")),
         ("listen = { http = [\"0.0.0.0:80\"], admin = \"0.0.0.0:9090\" }", format!("1:43: {token}")),
         ("listen.http = [\":80\"]", "1:16: `http` wants an address with a port, not \":80\": every address is \"[::]:80\"; for example http = [\"0.0.0.0:80\"]".into()),
+        ("listen.https = []", format!("1:1: {none}")),
+        ("listen = { http = [\"0.0.0.0:80\"], https = [\"0.0.0.0:80\"] }", "1:44: 0.0.0.0:80 is already listened on at 1:20".into()),
+        ("listen = { https = [\"0.0.0.0:80\"], admin = \"0.0.0.0:80\" }", format!("1:44: 0.0.0.0:80 already serves strangers at 1:21\n1:44: {token}")),
         ("listen.http = [\"0.0.0.0:80\", \"0.0.0.0:80\"]", "1:30: 0.0.0.0:80 is already listened on at 1:16".into()),
         ("listen = { http = [\"127.0.0.1:80\"], admin = \"127.0.0.1:80\" }", "1:45: 127.0.0.1:80 already serves strangers at 1:20".into()),
     ];
@@ -253,6 +256,8 @@ fn a_listener_that_makes_no_sense_is_explained() {
     }
     let twice = "listen.http = [\"127.0.0.1:0\", \"127.0.0.1:0\"]";
     assert!(load(twice).is_ok(), "two free ports are two ports");
+    let sealed = "listen.https = [\"127.0.0.1:0\"]";
+    assert!(load(sealed).is_ok(), "a node may speak TLS alone");
 }
 
 #[test]

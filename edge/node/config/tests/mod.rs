@@ -6,8 +6,11 @@ mod mistakes;
 mod print;
 mod schema;
 mod settings;
+mod tls;
 
 use std::path::Path;
+
+use std::sync::LazyLock;
 
 use super::{Loaded, Mistakes, from_str};
 
@@ -19,13 +22,30 @@ fn load(text: &str) -> Result<Loaded, Mistakes> {
 }
 
 /// A config with every key there is, none of them at its default.
-const EVERYTHING: &str = r#"
+static EVERYTHING: LazyLock<String> = LazyLock::new(|| {
+    let folder = tls::files().display().to_string();
+    TEMPLATE.replace("FOLDER", &folder)
+});
+
+/// `FOLDER` is where its certificates are.
+const TEMPLATE: &str = r#"
 data = "/var/lib/edge"
 include = []
 
 [listen]
 http  = ["127.0.0.1:8081", "[::1]:0"]
+https = ["127.0.0.1:8443"]
+proxy_protocol_from = ["10.9.0.0/24"]
 admin = "127.0.0.1:9091"
+
+[tls]
+certificates = [
+    { chain = "FOLDER/a.pem", key = "file:FOLDER/a.key", ocsp = "FOLDER/a.ocsp" },
+    { chain = "FOLDER/b.pem", key = "file:FOLDER/b.key" },
+]
+min_version = "1.3"
+suites = ["TLS_AES_128_GCM_SHA256"]
+acme_webroot = "acme"
 
 [admin]
 token = "env:PATH"
@@ -38,6 +58,7 @@ window = "2MiB"
 
 [guard]
 connections = { total = 1234 }
+handshakes = 99
 header_deadline = "11s"
 idle = "76s"
 body_idle = "31s"
@@ -80,6 +101,13 @@ ttl = "10m"
 key = { query_ignore = ["utm_*"], query_sort = true, headers = ["X-Tenant"], cookies = ["lang"] }
 bypass = ["header:authorization", "cookie:session", "query:nocache"]
 object_max = "1MiB"
+
+[site.tls]
+redirect = true
+hsts = "365d"
+include_subdomains = true
+preload = true
+client_ca = "FOLDER/ca.pem"
 
 [[site.route]]
 path = "/static/*"

@@ -10,7 +10,7 @@ fn what_is_printed_reads_back_to_the_same_settings() {
     let none = "[[site.route]]\npath = \"/b\"\ncache = { key = { query_ignore = [] } }\n";
     let table = [
         LISTEN.to_owned(),
-        EVERYTHING.to_owned(),
+        EVERYTHING.clone(),
         format!("{LISTEN}cache.memory = \"8MiB\"\nguard.head_max = \"4KiB\"\n{site}"),
         format!("{LISTEN}{site}{only}{none}"),
     ];
@@ -25,7 +25,7 @@ fn what_is_printed_reads_back_to_the_same_settings() {
 
 #[test]
 fn a_secret_is_printed_by_where_it_is_kept() {
-    let printed = print(&load(EVERYTHING).unwrap().file);
+    let printed = print(&load(&EVERYTHING).unwrap().file);
     assert!(printed.contains("token = \"env:PATH\""), "{printed}");
     assert!(!printed.contains(&std::env::var("PATH").unwrap()));
 }

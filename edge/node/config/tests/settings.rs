@@ -8,12 +8,12 @@ use http::HeaderName;
 use super::{EVERYTHING, LISTEN, load};
 use crate::config::{
     AccessLog, Bypass, Format, HostPattern, Level, OriginRef, PathPattern, Protocol, QueryKeep,
-    QueryName, demo, for_origin,
+    QueryName, TlsVersion, demo, for_origin,
 };
 
 #[test]
 fn every_key_reaches_the_settings() {
-    let settings = load(EVERYTHING).unwrap().settings;
+    let settings = load(&EVERYTHING).unwrap().settings;
     assert_eq!(settings.data, PathBuf::from("/var/lib/edge"));
     let http: Vec<_> = settings
         .listen
@@ -22,7 +22,13 @@ fn every_key_reaches_the_settings() {
         .map(ToString::to_string)
         .collect();
     assert_eq!(http, ["127.0.0.1:8081", "[::1]:0"]);
+    assert_eq!(settings.listen.https[0].port(), 8443);
+    assert!(settings.listen.proxy_protocol_from[0].contains("10.9.0.7".parse().unwrap()));
     assert_eq!(settings.listen.admin.unwrap().port(), 9091);
+    assert_eq!(settings.tls.certificates.len(), 2);
+    assert_eq!(settings.tls.min_version, TlsVersion::V1_3);
+    assert_eq!(settings.tls.suites.len(), 1);
+    assert_eq!(settings.tls.acme_webroot, Some("/nowhere/acme".into()));
     let path = std::env::var("PATH").unwrap();
     assert!(settings.admin.token.unwrap().matches(path.as_bytes()));
 
@@ -33,6 +39,7 @@ fn every_key_reaches_the_settings() {
 
     let guard = settings.guard;
     assert_eq!(guard.connections_total, 1234);
+    assert_eq!(guard.handshakes_max, 99);
     assert_eq!(guard.header_deadline, Duration::from_secs(11));
     assert_eq!(guard.idle, Duration::from_secs(76));
     assert_eq!(guard.body_idle, Duration::from_secs(31));
@@ -73,6 +80,10 @@ fn every_key_reaches_the_settings() {
         HostPattern::Wildcard("example.com".into()),
     ];
     assert_eq!(site.hosts, hosts);
+    assert!(site.tls.redirect);
+    let hsts = "max-age=31536000; includeSubDomains; preload";
+    assert_eq!(site.tls.hsts.as_ref().unwrap(), hsts);
+    assert_eq!(site.tls.client_ca.as_ref().unwrap().roots.len(), 1);
     let names: Vec<_> = site
         .routes
         .iter()
@@ -100,7 +111,7 @@ fn every_key_reaches_the_settings() {
 
 #[test]
 fn a_route_replaces_what_it_says_and_inherits_the_rest() {
-    let settings = load(EVERYTHING).unwrap().settings;
+    let settings = load(&EVERYTHING).unwrap().settings;
     let [fixed, api, own] = settings.sites[0].routes.as_slice() else {
         panic!("two routes and the site's own");
     };

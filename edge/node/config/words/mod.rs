@@ -23,6 +23,7 @@ pub mod origin;
 pub mod path_pattern;
 pub mod secret;
 pub mod size;
+pub mod tls;
 
 /// Longest string accepted anywhere.
 const TEXT_MAX: usize = 4096;

@@ -1,0 +1,9 @@
+//! Fuzzes the request head; what must hold is in ../holds.rs.
+
+#![no_main]
+
+#[path = "../holds.rs"]
+#[allow(dead_code)]
+mod holds;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| holds::head_holds(bytes));
