@@ -44,9 +44,9 @@ pub enum Selector {
 /// How a purged response may still be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
-    /// Stale: validated before use, or served while it is.
+    /// Stale: validated before use.
     Soft,
-    /// Usable again only after a 304, or when the origin cannot be reached.
+    /// Usable again only after a 304.
     Revalidate,
     /// Gone: never validated, never served again.
     #[default]

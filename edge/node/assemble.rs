@@ -118,7 +118,7 @@ impl Running {
         let origins = edge_origin::Client::new(edge_origin::Settings::default())
             .map_err(|error| error.to_string())?;
         let request_ids = RequestIds::default();
-        let door = Door::new(connections(settings, files));
+        let door = Door::new(connections(settings, files, start.file.is_some()));
         let access = AccessLog::open(&settings.log.access, settings.log.format)?;
         let live = Live::new(start.settings, start.printed, &metrics, None)?;
         let node = Arc::new(Node {
@@ -250,7 +250,7 @@ pub(crate) async fn reload(node: &Arc<Node>) -> Result<Changes, String> {
     settings.log.access = running.log.access.clone();
     settings.log.format = running.log.format;
     let level = settings.log.level.filter();
-    let most = connections(&settings, files());
+    let most = connections(&settings, files(), settings.guard != running.guard);
     let printed = config::print(&loaded.file);
     let mut live = Live::new(settings, printed, &node.metrics, Some(&node.live.load()))?;
     live.needs_restart = changes.needs_restart.clone();
@@ -394,12 +394,13 @@ pub(crate) fn store_path(data: &Path) -> PathBuf {
     data.join("store")
 }
 
-/// Cuts the cap on connections to what the process may open.
-fn connections(settings: &Settings, files: u64) -> usize {
+/// Cuts the cap on connections to what the process may open. Says so to whoever
+/// chose the number; nobody chose the default.
+fn connections(settings: &Settings, files: u64, was_chosen: bool) -> usize {
     let wanted = settings.guard.connections_total;
     // A connection may need a second file, towards its origin.
     let possible = usize::try_from(files.saturating_sub(FILES_RESERVED)).unwrap_or(usize::MAX);
-    if possible < wanted {
+    if possible < wanted && was_chosen {
         log::warn!(
             "guard.connections.total is {wanted}, but the process may open {files} files: {possible} it is; \
              raise the limit (ulimit -n, LimitNOFILE=)"

@@ -167,11 +167,15 @@ fn split(target: &str) -> Option<(Option<String>, String)> {
 
 fn normal_host(host: &str) -> Option<String> {
     let host = host.to_ascii_lowercase();
-    let host = host
-        .strip_suffix(":80")
-        .or(host.strip_suffix(':'))
-        .unwrap_or(&host);
-    Some(host.strip_suffix('.').unwrap_or(host).to_owned())
+    let (name, port) = host.split_once(':').unwrap_or((&host, ""));
+    let name = name.strip_suffix('.').unwrap_or(name);
+    match port {
+        "" => Some(name.to_owned()),
+        digits => match digits.parse::<u16>().ok()? {
+            80 => Some(name.to_owned()),
+            port => Some(format!("{name}:{port}")),
+        },
+    }
 }
 
 /// RFC 3986: escapes of unreserved characters undone, the others in upper case, dot segments

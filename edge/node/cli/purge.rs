@@ -52,9 +52,9 @@ struct What {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Mode {
-    /// Treated as stale: may still be served while the origin is asked, or is down.
+    /// Treated as stale: the origin is asked before the next use.
     Soft,
-    /// Served again only if the origin says that it is still good, or cannot be reached.
+    /// Served again only if the origin says that it is still good.
     Revalidate,
     /// Never served again.
     Hard,

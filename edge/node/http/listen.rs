@@ -13,7 +13,6 @@ use super::tls::{Session, Tls};
 use bytes::{Buf as _, BytesMut};
 use edge_guard::proxy_protocol::{Announced, HEADER_BYTES_MAX, announced};
 use edge_guard::{Door, Permit};
-use futures_util::FutureExt as _;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -109,12 +108,22 @@ impl<S: Serve> Listener<S> {
             }
         }
         // The kernel has answered these already: closing now would reset them.
-        while let Some(accepted) = self.socket.accept().now_or_never() {
-            if accepted.is_err() {
-                break;
+        loop {
+            match self.waiting() {
+                Ok((stream, address)) => self.admit(stream, address),
+                Err(error) if is_of_connection(&error) => {}
+                Err(_) => break,
             }
-            self.accepted(accepted).await;
         }
+    }
+
+    /// A connection that waits to be accepted. Asks the kernel itself: the
+    /// runtime may not have heard of it yet.
+    fn waiting(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (socket, address) = SockRef::from(&self.socket).accept()?;
+        socket.set_nonblocking(true)?;
+        let address = address.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+        Ok((TcpStream::from_std(socket.into())?, address))
     }
 
     async fn accepted(&self, accepted: io::Result<(TcpStream, SocketAddr)>) {
