@@ -158,7 +158,10 @@ impl Http2 {
     }
 
     fn into_response(mut self: Box<Self>, judged: Judged) -> Response<Body> {
-        if judged.delimited == Delimited::Nothing {
+        // A stream that ended with its head has no body, and says so: what is only
+        // trailers in gRPC stays a head without one.
+        let ended = self.session.response_finished() && judged.length.unwrap_or(0) == 0;
+        if judged.delimited == Delimited::Nothing || ended {
             return judged.response.map(|()| incoming::empty());
         }
         self.sending.detach();

@@ -267,6 +267,7 @@ async fn a_response_of_trailers_only_is_a_head_and_no_body() {
     let (feed, request) = call();
     let response = client.send(&origin, request).await.unwrap();
     assert_eq!(response.headers()["grpc-status"], "0");
+    assert!(http_body::Body::is_end_stream(response.body()));
     let body = response.into_body().collect().await.unwrap();
     assert!(body.trailers().is_none() && body.to_bytes().is_empty());
     feed.closed().await;
