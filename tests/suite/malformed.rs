@@ -241,6 +241,10 @@ fn field_lines_that_could_be_read_in_two_ways_are_refused() {
             b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length\t: 0\r\n\r\n",
             400,
         ),
+        (
+            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: x-a\xff, close\r\n\r\n",
+            400,
+        ),
         (b"GET / HTTP/1.1\r\nHost: a\r\nExpect:\r\n\r\n", 417),
         (
             b"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue, x\r\n\r\n",

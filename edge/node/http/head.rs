@@ -264,6 +264,14 @@ fn judge(bytes: &[u8], limits: &Limits) -> Result<Head, Fault> {
         b"*" => ("*".to_owned(), 1),
         path => target::normal(path, query)?,
     };
+    // What is named there stays here: nobody may read other names in it than we.
+    if fields
+        .get_all(CONNECTION)
+        .iter()
+        .any(|value| value.to_str().is_err())
+    {
+        return Err(Fault::Bad("Connection is not ASCII"));
+    }
     let framing = judge_framing(&fields, version)?;
     if matches!(framing, Framing::Length(bytes) if bytes > limits.body_bytes) {
         return Err(Fault::BodyTooLarge);
@@ -671,6 +679,10 @@ mod tests {
             ),
             (
                 format!("POST / HTTP/1.0\r\n{host}Transfer-Encoding: chunked\r\n\r\n"),
+                400,
+            ),
+            (
+                format!("GET / HTTP/1.1\r\n{host}Connection: é, close\r\n\r\n"),
                 400,
             ),
             (format!("POST / HTTP/1.1\r\n{host}Expect: tea\r\n\r\n"), 417),
