@@ -15,7 +15,8 @@ const OBJECT_DEFAULT: Size = Size(64 << 20);
 section! {
     /// How much the cache may hold and do.
     pub struct Table {
-        /// Memory for cached responses, heads and keys included.
+        /// Memory for cached responses, heads and keys included; an eighth of it is left to
+        /// what the allocator keeps beside them.
         memory: Size = "256MiB", from "1MiB" to "16TiB";
         /// Largest body kept in memory, at most a quarter of `memory`. By default 64MiB or a
         /// quarter of `memory`, whichever is less.
